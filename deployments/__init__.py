@@ -1,0 +1,1 @@
+"""What surrounds the deployments: automations, blocks, work pools, applied idempotently."""

@@ -1,0 +1,364 @@
+"""The catalog: one YAML file per source, saying what is wanted, why, and where it is.
+
+It is data, not a language: no expressions, no inheritance, no SQL. A mistake is told once, clearly, with
+the file, the place in it, and a guess at what was meant.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+
+from groundwork.errors import CatalogError
+from groundwork.settings import Named
+
+_UNITS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 604800}
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
+_TYPE = re.compile(r"text|integer|float|boolean|date|timestamp|json|decimal\(\d{1,2},\d{1,2}\)")
+
+
+def _name(text: str) -> str:
+    if not _NAME.fullmatch(text):
+        raise ValueError("is not a name: use lower-case letters, digits and _, starting with a letter")
+    return text
+
+
+def _duration(value: Any) -> Any:
+    match = re.fullmatch(r"(\d+) (second|minute|hour|day|week)s?", str(value))
+    if not match or int(match[1]) == 0:
+        raise ValueError("is not a duration: write for example '5 minutes', '1 hour' or '2 days'")
+    return timedelta(seconds=int(match[1]) * _UNITS[match[2]])
+
+
+def _column_type(text: Any) -> str:
+    plain = str(text).replace(" ", "")
+    if not _TYPE.fullmatch(plain):
+        known = ["text", "integer", "decimal(p,s)", "float", "boolean", "date", "timestamp", "json"]
+        raise ValueError(f"{str(text)!r} is not a column type ({', '.join(known)}){_guess(plain, known)}")
+    return plain
+
+
+def _guess(word: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f". Did you mean '{close[0]}'?" if close else ""
+
+
+Name = Annotated[str, AfterValidator(_name)]
+Duration = Annotated[timedelta, BeforeValidator(_duration)]
+ColumnType = Annotated[str, BeforeValidator(_column_type)]
+Value = str | Named
+Replication = Literal["full_table", "incremental", "log_based"]
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Owner(_Entry):
+    """Who answers for a source, and gets its mail."""
+
+    name: str
+    email: str = Field(pattern=r"[^@\s]+@[^@\s]+")
+
+
+class Column(_Entry):
+    """One column that staging reads out of landing."""
+
+    type: ColumnType
+    description: str = ""
+    pii: bool = False
+    path: str = ""
+    """For JSON records: dotted path into the record; the column's own name when empty."""
+
+
+class Stream(_Entry):
+    """One table or endpoint."""
+
+    description: str = ""
+    replication: Replication
+    primary_key: list[str] = []
+    columns: dict[str, Column]
+
+    @model_validator(mode="after")
+    def _key_is_declared(self) -> Stream:
+        for position, column in enumerate(self.primary_key):
+            if column not in self.columns:
+                known = list(self.columns)
+                shown = ", ".join(known[:6]) + (" …" if len(known) > 6 else "")
+                raise ValueError(
+                    f"primary_key.{position}: '{column}' is not a column ({shown}){_guess(column, known)}"
+                )
+        return self
+
+
+class Source(_Entry):
+    """What every kind of source says of itself."""
+
+    source: Name
+    kind: str
+    priority: int = Field(ge=1)
+    questions: list[str] = Field(min_length=1)
+    requested_by: list[str] = Field(min_length=1)
+    owner: Owner
+    format: str
+    history: str
+    update_every: Duration
+    description: str = ""
+
+
+class PostgresConnection(_Entry):
+    """How to reach a PostgreSQL: a named URL, and what was prepared there."""
+
+    url: Named
+    publication: str = "groundwork"
+    slot: str = ""
+    """Name of the replication slot; derived from source and bucket when empty."""
+
+
+class PostgresStream(Stream):
+    """One table, read by snapshot and log, or whole each time."""
+
+    table: str = Field(pattern=r"[^.]+\.[^.]+")
+    """``schema.table`` as PostgreSQL stores the names."""
+
+    @model_validator(mode="after")
+    def _replication_is_possible(self) -> PostgresStream:
+        if self.replication == "incremental":
+            raise ValueError("replication: a PostgreSQL table is read 'log_based' or 'full_table'")
+        return self
+
+
+class PostgresSource(Source):
+    """A PostgreSQL database."""
+
+    kind: Literal["postgres"]
+    connection: PostgresConnection
+    streams: dict[Name, PostgresStream] = Field(min_length=1)
+
+
+class Auth(_Entry):
+    """How a REST source knows us. Every value that is secret is named."""
+
+    kind: Literal["none", "bearer", "api_key", "basic"] = "none"
+    token: Named | None = None
+    name: str = "X-API-Key"
+    place: Literal["header", "query"] = Field("header", alias="in")
+    username: Value = ""
+    password: Named | None = None
+
+    @model_validator(mode="after")
+    def _secrets_are_named(self) -> Auth:
+        needed = {"bearer": "token", "api_key": "token", "basic": "password"}.get(self.kind)
+        if needed and getattr(self, needed) is None:
+            raise ValueError(f"{needed}: kind '{self.kind}' needs it; name it as {{secret: …}}")
+        return self
+
+
+class RestConnection(_Entry):
+    """How to reach an HTTP API, and how gently."""
+
+    base_url: Value
+    auth: Auth = Auth()
+    headers: dict[str, Value] = {}
+    requests_per_second: float = Field(10, gt=0)
+    timeout_seconds: float = Field(30, gt=0)
+    max_wait_seconds: float = Field(600, gt=0)
+    """Longest time in all to wait for rate limits and failing answers within one run."""
+
+
+class Paging(_Entry):
+    """How one answer leads to the next."""
+
+    kind: Literal[
+        "single_page", "page_number", "offset", "cursor", "json_link", "header_link"
+    ] = "single_page"
+    parameter: str = ""
+    """Query parameter that carries the page number, offset or cursor."""
+    next: str = ""
+    """Dotted path in the body to the next cursor or link."""
+    more: str = ""
+    """Dotted path in the body to a boolean that says whether more follows."""
+    size_parameter: str = ""
+    size: int = Field(100, ge=1)
+    first: int = 1
+    """Number of the first page (`page_number` only)."""
+    total: str = ""
+    """Dotted path in the body to the number of records in all; checked when given."""
+    max_pages: int = Field(1_000_000, ge=1)
+
+
+class RestCursor(_Entry):
+    """What an incremental stream goes by."""
+
+    field: str
+    """Dotted path in the record to its time or number of change."""
+    parameter: str
+    """Query parameter that asks for records changed since."""
+    lookback: Duration | None = None
+    """How far before the last value to ask again, for records that surface late."""
+
+
+class RestStream(Stream):
+    """One endpoint that lists records."""
+
+    endpoint: str
+    method: Literal["GET", "POST"] = "GET"
+    parameters: dict[str, str | int | bool] = {}
+    records: str = ""
+    """Dotted path to the array of records; the body itself when empty."""
+    paging: Paging = Paging()
+    cursor: RestCursor | None = None
+
+    @model_validator(mode="after")
+    def _replication_is_possible(self) -> RestStream:
+        if self.replication == "log_based":
+            raise ValueError("replication: an API is read 'incremental' or 'full_table'")
+        if self.replication == "incremental" and self.cursor is None:
+            raise ValueError("cursor: an incremental stream needs one (field, parameter)")
+        return self
+
+
+class RestSource(Source):
+    """An HTTP API."""
+
+    kind: Literal["rest"]
+    connection: RestConnection
+    streams: dict[Name, RestStream] = Field(min_length=1)
+
+
+class PushedSource(Source):
+    """Records that the platform itself hands over: its logs, runs and results."""
+
+    kind: Literal["pushed"]
+    streams: dict[Name, Stream] = Field(min_length=1)
+
+
+AnySource = PostgresSource | RestSource | PushedSource
+_KINDS: dict[str, type[AnySource]] = {
+    get_args(kind.model_fields["kind"].annotation)[0]: kind
+    for kind in (PostgresSource, RestSource, PushedSource)
+}
+
+
+class Catalog(Mapping[str, AnySource]):
+    """All sources by name, in order of priority."""
+
+    def __init__(self, sources: list[AnySource], directory: Path = Path("catalog")) -> None:
+        """Order the sources; `load_catalog` reads them from files."""
+        self.directory = directory
+        self._sources = {s.source: s for s in sorted(sources, key=lambda s: (s.priority, s.source))}
+
+    def __getitem__(self, source: str) -> AnySource:
+        """The entry of one source.
+
+        Raises:
+            CatalogError: when there is none of this name.
+        """
+        if source not in self._sources:
+            known = list(self._sources)
+            raise CatalogError(
+                str(self.directory), f"there is no source '{source}' ({', '.join(known)})",
+                fix=_guess(source, known).removeprefix(". "),
+            )
+        return self._sources[source]
+
+    def __iter__(self) -> Iterator[str]:
+        """Names, most wanted first."""
+        return iter(self._sources)
+
+    def __len__(self) -> int:
+        """Number of sources."""
+        return len(self._sources)
+
+
+def load_catalog(directory: Path) -> Catalog:
+    """Read and validate every ``*.yml`` in a directory.
+
+    Raises:
+        CatalogError: for the first file that is wrong, naming file, place, mistake and a guess.
+    """
+    files = sorted(directory.glob("*.yml"))
+    if not files:
+        raise CatalogError(str(directory), "holds no *.yml file", fix="add one file per source")
+    return Catalog([load_source(file) for file in files], directory)
+
+
+def load_source(file: Path) -> AnySource:
+    """Read and validate one file.
+
+    Raises:
+        CatalogError: naming file, place, mistake and a guess.
+    """
+    try:
+        entry = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{file}:{mark.line + 1}" if mark else str(file)
+        problem = getattr(error, "problem", None) or "cannot be read"
+        raise CatalogError(where, f"is not YAML: {problem}") from error
+    if not isinstance(entry, dict):
+        raise CatalogError(str(file), "must be a mapping of keys", fix="start with 'source: <name>'")
+    kind = entry.get("kind")
+    if kind not in _KINDS:
+        known = list(_KINDS)
+        raise CatalogError(
+            f"{file}: kind", f"'{kind}' is not a kind of source ({', '.join(known)})",
+            fix=_guess(str(kind), known).removeprefix(". "),
+        )
+    try:
+        source = _KINDS[kind].model_validate(entry)
+    except ValidationError as error:
+        raise CatalogError(*_first_mistake(file, _KINDS[kind], error)) from error
+    if source.source != file.stem:
+        raise CatalogError(
+            f"{file}: source", f"'{source.source}' stands in a file of another name",
+            fix=f"rename the file to {source.source}.yml, or the source to '{file.stem}'",
+        )
+    return source
+
+
+def _first_mistake(file: Path, model: type[BaseModel], error: ValidationError) -> tuple[str, str]:
+    """Where and what, in the reader's words instead of the validator's."""
+    mistake = error.errors(include_url=False)[0]
+    place = [str(part) for part in mistake["loc"] if part not in ("Named", "str")]
+    text = mistake["msg"].removeprefix("Value error, ")
+    if mistake["type"] == "missing":
+        text = "is missing"
+    elif mistake["type"] == "extra_forbidden":
+        known = _known_keys(model, mistake["loc"][:-1])
+        text = f"is not a key here ({', '.join(known)}){_guess(place[-1], known)}"
+    elif mistake["type"] == "value_error" and re.match(r"[a-z_]+(\.\d+)?: ", text):
+        inner, text = text.split(": ", 1)
+        place.append(inner)
+    return f"{file}: {'.'.join(place)}", text
+
+
+def _known_keys(model: Any, path: tuple[int | str, ...]) -> list[str]:
+    """The keys allowed at a place, following the models down the path."""
+    for part in path:
+        fields = getattr(model, "model_fields", None)
+        annotation = fields[part].annotation if fields and part in fields else model
+        models = [a for a in (annotation, *_inner(annotation)) if hasattr(a, "model_fields")]
+        model = models[-1] if models else model
+    return [f.alias or name for name, f in model.model_fields.items()]
+
+
+def _inner(annotation: Any) -> Iterator[Any]:
+    for argument in get_args(annotation):
+        yield argument
+        yield from _inner(argument)

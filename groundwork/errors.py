@@ -1,0 +1,111 @@
+"""Every error a person can meet, as one tree.
+
+    GroundworkError
+    ├── CatalogError            the catalog is wrong, or disagrees with what it describes
+    ├── SettingMissing          a named secret, variable or setting has no value
+    ├── BucketError             the bucket cannot be reached or refuses
+    │   ├── KeyMissing          an object that must be there is not
+    │   ├── KeyTaken            put-if-absent found the key taken
+    │   └── ManifestConflict    another run committed the same batch first
+    ├── ObjectDamaged           an object is not what its manifest says
+    ├── SourceError             a source cannot be read
+    │   ├── SourceUnreachable   no connection, or it broke
+    │   ├── SourceRefused       wrong credentials or missing rights
+    │   ├── SourceBusy          another run reads this source now
+    │   ├── SlotLost            the replication slot cannot give what comes next
+    │   ├── ProtocolError       bytes that are not what the protocol allows
+    │   └── AnswerUnusable      an API answered something that is not data
+    └── WarehouseError          the warehouse cannot be opened, or refused a statement
+
+A message says where, what, why and what to do, in that order, and holds no row values and no secrets:
+names, counts, sizes and positions only. Causes are chained (``raise … from``), never pasted in.
+"""
+
+from __future__ import annotations
+
+
+class GroundworkError(Exception):
+    """Base of all errors that Groundwork raises on purpose."""
+
+    def __init__(self, where: str, what: str, *, why: str = "", fix: str = "") -> None:
+        """Compose the one-line message.
+
+        Args:
+            where: file, source, stream, object or position the error is about.
+            what: what is wrong, in one clause.
+            why: what it follows from, if that is not obvious.
+            fix: what a person can do now.
+        """
+        self.where, self.what, self.why, self.fix = where, what, why, fix
+        tail = "".join(f" {part.rstrip('.')}." for part in (why, fix) if part)
+        super().__init__(f"{where}: {what}." + tail if tail else f"{where}: {what}")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Survive pickling (Prefect carries exceptions between processes)."""
+        return (_rebuild, (type(self), self.where, self.what, self.why, self.fix))
+
+
+def _rebuild(
+    kind: type[GroundworkError], where: str, what: str, why: str, fix: str
+) -> GroundworkError:
+    return kind(where, what, why=why, fix=fix)
+
+
+class CatalogError(GroundworkError):
+    """The catalog is wrong, or disagrees with what it describes."""
+
+
+class SettingMissing(GroundworkError):
+    """A named secret, variable or setting has no value."""
+
+
+class BucketError(GroundworkError):
+    """The bucket cannot be reached or refuses."""
+
+
+class KeyMissing(BucketError):
+    """An object that must be there is not."""
+
+
+class KeyTaken(BucketError):
+    """Put-if-absent found the key taken."""
+
+
+class ManifestConflict(BucketError):
+    """Another run committed the same batch first; nothing of ours is read by anyone."""
+
+
+class ObjectDamaged(GroundworkError):
+    """An object is not what its manifest says (size or sha256 differ)."""
+
+
+class SourceError(GroundworkError):
+    """A source cannot be read."""
+
+
+class SourceUnreachable(SourceError):
+    """No connection, or the connection broke. Safe to try again."""
+
+
+class SourceRefused(SourceError):
+    """Wrong credentials or missing rights. Trying again changes nothing."""
+
+
+class SourceBusy(SourceError):
+    """Another run reads this source now."""
+
+
+class SlotLost(SourceError):
+    """The replication slot cannot give what comes next; reading on would lose changes."""
+
+
+class ProtocolError(SourceError):
+    """Bytes that are not what the protocol allows; the message names the position."""
+
+
+class AnswerUnusable(SourceError):
+    """An API answered something that is not the data it was asked for."""
+
+
+class WarehouseError(GroundworkError):
+    """The warehouse cannot be opened, or refused a statement."""

@@ -1,0 +1,51 @@
+"""What a source is: something that yields rows, and says up to where they are whole.
+
+Sources know nothing of buckets and warehouses; `groundwork.extract` drives them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import polars as pl
+
+Cursors = Mapping[str, Any]
+"""Where reading goes on: one JSON-able value per stream, and ``log`` for a change log."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Some rows of one stream, in the source's order.
+
+    ``frame`` holds the source's columns as ``String``. It may also hold ``_operation`` (String, default
+    ``insert``), ``_sequence`` (String, default batch and row number), ``_unchanged`` (String, a JSON array
+    of names), ``_committed_at`` (Datetime µs, UTC without zone) and, for records, ``_request`` (String).
+    """
+
+    stream: str
+    frame: pl.DataFrame
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """All rows so far belong together: commit them, with the cursors of *all* streams.
+
+    Code that follows ``yield Checkpoint(…)`` runs only once the manifest is durable; that is where a
+    replication slot is acknowledged.
+    """
+
+    cursors: dict[str, Any]
+    events: list[dict[str, Any]] = field(default_factory=list)
+    """What happened besides rows (columns added, a table truncated, …); JSON-able."""
+    heartbeat: bool = False
+    """Commit even without rows, so that the cursors move."""
+
+
+class Source(Protocol):
+    """Anything that can be read from a position on."""
+
+    def read(self, cursors: Cursors) -> Iterator[Rows | Checkpoint]:
+        """Yield what is new since ``cursors``, ending with a `Checkpoint` when caught up."""
+        ...

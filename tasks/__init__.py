@@ -1,0 +1,1 @@
+"""Thin Prefect tasks around groundwork: names, retries, tags, artifacts, blocks."""
