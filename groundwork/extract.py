@@ -1,0 +1,297 @@
+"""Extract: from a source to committed batches in the bucket.
+
+A source yields rows and checkpoints; here rows become Parquet objects and a checkpoint becomes a manifest.
+Nothing is kept in memory but the rows at hand, so a backlog of any length costs the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import tempfile
+import time
+import uuid
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from groundwork import catalog, manifest
+from groundwork.bucket import Bucket
+from groundwork.errors import GroundworkError
+from groundwork.manifest import Manifest, StoredRows, batch_name
+from groundwork.settings import Resolve
+from groundwork.sources import Checkpoint, Rows, Source
+
+log = logging.getLogger(__name__)
+
+OBJECT_BYTES = 64 << 20
+"""An object is closed when its file has grown to this many bytes."""
+
+METADATA = ("_operation", "_sequence", "_unchanged", "_committed_at", "_extracted_at")
+"""Columns every object has beside the source's own."""
+
+_REPETITIVE = ["_operation", "_unchanged", "_committed_at", "_extracted_at", "_request"]
+
+
+@dataclass
+class Extracted:
+    """What one run added to the bucket."""
+
+    source: str
+    batches: list[int] = field(default_factory=list)
+    rows: dict[str, int] = field(default_factory=dict)
+    """Rows per stream."""
+    operations: dict[str, int] = field(default_factory=dict)
+    """Rows per operation."""
+    events: list[dict[str, Any]] = field(default_factory=list)
+    bytes: int = 0
+    seconds: float = 0.0
+
+
+def open_source(entry: catalog.AnySource, resolve: Resolve, bucket: Bucket) -> Source:
+    """The source that a catalog entry describes.
+
+    Raises:
+        CatalogError: for a kind that is not read but pushed.
+        SettingMissing: when a secret it names has no value.
+    """
+    if isinstance(entry, catalog.PostgresSource):
+        from groundwork.sources.postgres import PostgresSource
+
+        return PostgresSource(entry, resolve, bucket.url)
+    if isinstance(entry, catalog.RestSource):
+        from groundwork.sources.rest import RestSource
+
+        return RestSource(entry, resolve)
+    raise GroundworkError(
+        f"source '{entry.source}'",
+        "is pushed, so it cannot be read",
+        fix="its records come from the flow export_logs",
+    )
+
+
+def extract(
+    entry: catalog.AnySource, source: Source, bucket: Bucket, *, run_id: str = ""
+) -> Extracted:
+    """Read a source from its newest manifest on, until it is caught up.
+
+    Each batch is durable before the next begins.
+
+    Args:
+        entry: the catalog's entry.
+        source: what to read, see `open_source`.
+        bucket: where batches go; it also holds the cursors.
+        run_id: the flow run on whose behalf this is.
+
+    Raises:
+        SourceError: when the source cannot be read.
+        ManifestConflict: when another run of this source was faster.
+        BucketError: when the bucket cannot be reached.
+    """
+    started = time.monotonic()
+    state = manifest.latest(bucket, entry.source)
+    last = state.batch_id if state else 0
+    stale = state is None or manifest.now() - state.stored_at >= entry.update_every
+    report = Extracted(entry.source)
+    with tempfile.TemporaryDirectory(prefix="groundwork-") as scratch:
+        batch = OpenBatch(bucket, entry.source, last + 1, run_id, Path(scratch))
+        reading = source.read(state.cursors if state else {})
+        try:
+            for item in reading:
+                if isinstance(item, Rows):
+                    batch.add(item)
+                # A quiet source is confirmed once per update_every: that is how the ledger knows we looked.
+                elif batch.rows or item.events or item.heartbeat or stale:
+                    committed = batch.commit(item)
+                    _count(report, committed)
+                    stale = False
+                    batch = OpenBatch(
+                        bucket, entry.source, committed.batch_id + 1, run_id, Path(scratch)
+                    )
+        finally:
+            close = getattr(reading, "close", None)
+            if close:
+                close()
+    report.seconds = time.monotonic() - started
+    log.info(
+        "extracted source=%s batches=%d rows=%d bytes=%d seconds=%.1f",
+        entry.source, len(report.batches), sum(report.rows.values()), report.bytes, report.seconds,
+    )  # fmt: skip
+    return report
+
+
+def _count(report: Extracted, committed: Manifest) -> None:
+    report.batches.append(committed.batch_id)
+    report.events.extend(committed.events)
+    for stored in committed.objects:
+        report.rows[stored.stream] = report.rows.get(stored.stream, 0) + stored.rows
+        report.bytes += stored.bytes
+    for operation, count in committed.operations.items():
+        report.operations[operation] = report.operations.get(operation, 0) + count
+
+
+class OpenBatch:
+    """A batch being written: objects go to the bucket, and mean nothing until `commit`."""
+
+    def __init__(
+        self, bucket: Bucket, source: str, batch_id: int, run_id: str, scratch: Path
+    ) -> None:
+        """Begin; nothing is written before the first rows."""
+        self._bucket, self._source, self._batch_id = bucket, source, batch_id
+        self._run_id, self._scratch = run_id, scratch
+        self._started_at, self._mark = manifest.now(), uuid.uuid4().hex[:8]
+        self._open: dict[str, OpenObject] = {}
+        self._stored: list[StoredRows] = []
+        self._parts: Counter[str] = Counter()
+        self._rows: Counter[str] = Counter()
+
+    @property
+    def rows(self) -> int:
+        """Rows added so far, over all streams."""
+        return self._rows.total()
+
+    def add(self, rows: Rows) -> None:
+        """Append rows to their stream's object; store the object when it is large enough."""
+        table = self._completed(rows)
+        self._rows[rows.stream] += table.num_rows
+        current = self._open.get(rows.stream)
+        if current and current.schema != table.schema:
+            self._store(rows.stream)
+            current = None
+        if current is None:
+            path = self._scratch / f"{rows.stream}-{self._batch_id}.parquet"
+            current = self._open[rows.stream] = OpenObject(path, table.schema)
+        current.append(table)
+        if current.bytes >= OBJECT_BYTES:
+            self._store(rows.stream)
+
+    def commit(self, checkpoint: Checkpoint) -> Manifest:
+        """Store what is open, then the manifest: from here on the batch happened."""
+        for stream in list(self._open):
+            self._store(stream)
+        committed = Manifest(
+            source=self._source,
+            batch_id=self._batch_id,
+            cursors=checkpoint.cursors,
+            objects=self._stored,
+            events=checkpoint.events,
+            started_at=self._started_at,
+            stored_at=manifest.now(),
+            run_id=self._run_id,
+        )
+        manifest.commit(self._bucket, committed)
+        log.info(
+            "committed source=%s batch=%s rows=%d objects=%d",
+            self._source, committed.name, committed.rows, len(self._stored),
+        )  # fmt: skip
+        return committed
+
+    def _completed(self, rows: Rows) -> pa.Table:
+        """The rows with every metadata column, source columns first."""
+        frame, have = rows.frame, set(rows.frame.columns)
+        added: list[pl.Expr | pl.Series] = []
+        if "_operation" not in have:
+            added.append(pl.lit("insert").alias("_operation"))
+        if "_sequence" not in have:
+            first = self._rows[rows.stream]
+            numbers = range(first, first + frame.height)
+            added.append(pl.Series("_sequence", [f"{self._batch_id:016x}/{n:08x}" for n in numbers]))
+        if "_unchanged" not in have:
+            added.append(pl.lit(None, dtype=pl.String).alias("_unchanged"))
+        if "_committed_at" not in have:
+            added.append(pl.lit(None, dtype=pl.Datetime("us")).alias("_committed_at"))
+        extracted_at = manifest.now().replace(tzinfo=None)
+        added.append(pl.lit(extracted_at, dtype=pl.Datetime("us")).alias("_extracted_at"))
+        own = [name for name in frame.columns if name not in METADATA]
+        complete = frame.with_columns(added).select(*own, *METADATA)
+        table: pa.Table = complete.to_arrow(compat_level=pl.CompatLevel.newest())
+        return table
+
+    def _store(self, stream: str) -> None:
+        done = self._open.pop(stream)
+        part = self._parts[stream]
+        self._parts[stream] += 1
+        # The writer's mark keeps two runs that race for one batch from ever writing the same key.
+        name = f"part-{part:05d}-{self._mark}.parquet"
+        key = f"{self._source}/data/{stream}/{batch_name(self._batch_id)}/{name}"
+        try:
+            sha256 = done.close()
+            self._bucket.put(key, done.path)
+            self._stored.append(
+                StoredRows(
+                    stream=stream,
+                    key=key,
+                    rows=done.rows,
+                    bytes=done.bytes,
+                    sha256=sha256,
+                    columns=[name for name in done.schema.names if name not in METADATA],
+                    operations=dict(done.operations),
+                )
+            )
+        finally:
+            done.path.unlink(missing_ok=True)
+
+
+class OpenObject:
+    """One Parquet file being written, a row group per append."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        """Open the file."""
+        self.path, self.schema, self.rows = path, schema, 0
+        self.operations: Counter[str] = Counter()
+        self._writer = pq.ParquetWriter(
+            path,
+            schema,
+            compression="zstd",
+            compression_level=1,
+            # A dictionary pays only where few values repeat; the source's columns are mostly distinct text.
+            use_dictionary=[name for name in _REPETITIVE if name in schema.names],
+            write_statistics=False,
+        )
+
+    @property
+    def bytes(self) -> int:
+        """Size of the file so far."""
+        return self.path.stat().st_size
+
+    def append(self, table: pa.Table) -> None:
+        """Write rows as one row group.
+
+        Raises:
+            GroundworkError: when the disk is full or the file cannot be written.
+        """
+        try:
+            self._writer.write_table(table, row_group_size=max(1, table.num_rows))
+        except OSError as error:
+            raise _disk_full(self.path, error) from error
+        self.rows += table.num_rows
+        for operation, count in _counts(table):
+            self.operations[operation] += count
+
+    def close(self) -> str:
+        """Finish the file and return its sha256."""
+        try:
+            self._writer.close()
+            with self.path.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise _disk_full(self.path, error) from error
+
+
+def _counts(table: pa.Table) -> list[tuple[str, int]]:
+    found = table.column("_operation").cast(pa.string()).value_counts()
+    return list(zip(found.field("values").to_pylist(), found.field("counts").to_pylist(), strict=True))
+
+
+def _disk_full(path: Path, error: OSError) -> GroundworkError:
+    return GroundworkError(
+        str(path.parent),
+        f"a temporary file cannot be written ({error.strerror or type(error).__name__})",
+        why="nothing was committed",
+        fix="free space there, or set TMPDIR to a larger disk",
+    )

@@ -1,0 +1,161 @@
+"""The manifest: one small file that commits one batch and says where reading goes on.
+
+Batches of a source are numbered without a gap, and a manifest is never removed, so the newest one is
+found by probing keys (a few requests, however many batches there are) instead of trusting a listing.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from groundwork.bucket import Bucket
+from groundwork.errors import KeyMissing, KeyTaken, ManifestConflict, ObjectDamaged
+
+FORMAT_VERSION = 1
+
+
+class StoredRows(BaseModel):
+    """One object of a batch: Parquet, with ``rows`` rows of one stream."""
+
+    model_config = ConfigDict(frozen=True)
+    stream: str
+    key: str
+    rows: int
+    bytes: int
+    sha256: str
+    columns: list[str]
+    operations: dict[str, int]
+
+
+class Manifest(BaseModel):
+    """What one commit added to the bucket, and the state of the source after it."""
+
+    model_config = ConfigDict(frozen=True)
+    version: int = FORMAT_VERSION
+    source: str
+    batch_id: int = Field(ge=1)
+    cursors: dict[str, Any]
+    objects: list[StoredRows]
+    events: list[dict[str, Any]] = []
+    started_at: datetime
+    stored_at: datetime
+    run_id: str = ""
+    commit_id: str = Field(default_factory=lambda: uuid.uuid4().hex)
+    """Makes two manifests of equal content different, so that a writer knows its own."""
+
+    @property
+    def name(self) -> str:
+        """The batch as text, ``0000000042``."""
+        return batch_name(self.batch_id)
+
+    @property
+    def rows(self) -> int:
+        """Rows of all streams."""
+        return sum(stored.rows for stored in self.objects)
+
+    @property
+    def operations(self) -> dict[str, int]:
+        """Rows per operation, over all streams."""
+        counts: dict[str, int] = {}
+        for stored in self.objects:
+            for operation, count in stored.operations.items():
+                counts[operation] = counts.get(operation, 0) + count
+        return counts
+
+
+def batch_name(batch_id: int) -> str:
+    """A batch's number as sortable text, ``0000000042``."""
+    return f"{batch_id:010d}"
+
+
+def manifest_key(source: str, batch_id: int) -> str:
+    """Where a batch's manifest is, or would be."""
+    return f"{source}/manifests/{batch_name(batch_id)}.json"
+
+
+def commit(bucket: Bucket, manifest: Manifest) -> None:
+    """Make a batch real: after this it happened, before it did not.
+
+    Raises:
+        ManifestConflict: when another run committed this number first.
+    """
+    key = manifest_key(manifest.source, manifest.batch_id)
+    try:
+        bucket.put_if_absent(key, manifest.model_dump_json(indent=1).encode())
+    except KeyTaken as error:
+        raise ManifestConflict(
+            f"{bucket.url}/{key}",
+            "another run committed this batch first",
+            why="two runs of one source cannot both go on from the same place",
+            fix="nothing: the next run goes on from what was committed",
+        ) from error
+
+
+def read(bucket: Bucket, source: str, batch_id: int) -> Manifest | None:
+    """One manifest, or None when there is none of this number.
+
+    Raises:
+        ObjectDamaged: when it is there but cannot be understood.
+    """
+    key = manifest_key(source, batch_id)
+    try:
+        body = bucket.get(key)
+    except KeyMissing:
+        return None
+    try:
+        manifest = Manifest.model_validate_json(body)
+    except ValidationError as error:
+        raise ObjectDamaged(
+            f"{bucket.url}/{key}",
+            "is not a manifest",
+            why=f"{error.error_count()} fields are wrong or missing",
+            fix="restore the object from the bucket's versions",
+        ) from error
+    if manifest.version > FORMAT_VERSION:
+        raise ObjectDamaged(
+            f"{bucket.url}/{key}",
+            f"has format {manifest.version}, this Groundwork reads up to {FORMAT_VERSION}",
+            fix="upgrade Groundwork here to the version that wrote it",
+        )
+    return manifest
+
+
+def latest_id(bucket: Bucket, source: str, known: int = 0) -> int:
+    """Number of the newest batch, 0 when there is none.
+
+    Args:
+        bucket: where the manifests are.
+        source: whose batches.
+        known: a number that is known to exist, to begin the search at.
+    """
+    step = 1
+    while bucket.exists(manifest_key(source, known + step)):
+        known, step = known + step, step * 2
+    while step > 1:  # the newest lies in [known, known + step)
+        step //= 2
+        if bucket.exists(manifest_key(source, known + step)):
+            known += step
+    return known
+
+
+def latest(bucket: Bucket, source: str, known: int = 0) -> Manifest | None:
+    """The newest manifest, which holds the whole state of reading a source."""
+    newest = latest_id(bucket, source, known)
+    return read(bucket, source, newest) if newest else None
+
+
+def since(bucket: Bucket, source: str, batch_id: int) -> Iterator[Manifest]:
+    """Manifests after a number, in order, until there is none."""
+    while manifest := read(bucket, source, batch_id + 1):
+        yield manifest
+        batch_id += 1
+
+
+def now() -> datetime:
+    """This moment, in UTC."""
+    return datetime.now(UTC)
