@@ -159,11 +159,10 @@ class Service:
                 break
             except ServiceError:
                 self.stop()
-                lost_port = "address already in use" in self.log_tail().lower()
+                lost_port = "already in use" in self.log_tail().lower()
                 if not lost_port or attempt == START_ATTEMPTS:
                     raise
-        seconds = time.monotonic() - began
-        logger.info("started service=%s port=%d seconds=%.1f", self.name, self.port, seconds)
+        logger.info("started service=%s seconds=%.1f", self.name, time.monotonic() - began)
         return self
 
     def stop(self) -> None:

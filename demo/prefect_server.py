@@ -1,0 +1,160 @@
+"""A Prefect server and a worker, with a home of their own and PostgreSQL as the server's database.
+
+SQLite is not used: on Prefect 3.8 it loses and doubles alerts. The order of events is kept in the
+database too: kept in memory, an event after a restart may wait 15 minutes.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import urllib.error
+import urllib.request
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import ClassVar
+
+from demo.payments import answers
+from demo.postgres import Postgres
+from demo.service import LOOPBACK, Service, keep_secret
+
+DATABASE = "prefect"
+ROLE = "prefect"
+HEARTBEAT_SECONDS = 30  # the least that Prefect allows; a zombie is found after about three of them
+
+
+def create_prefect_database(server: Postgres) -> str:
+    """Make the role and the database of a Prefect server if they are absent.
+
+    Returns:
+        The database's address for SQLAlchemy and asyncpg.
+    """
+    password = keep_secret(server.directory / f"password-{ROLE}")
+    if not server.sql("select 1 from pg_roles where rolname = :role", role=ROLE):
+        server.sql(f"create role {ROLE} login password '{password}'")
+    if not server.sql("select 1 from pg_database where datname = :name", name=DATABASE):
+        server.sql(f"create database {DATABASE} owner {ROLE}")
+    url = server.url(DATABASE, user=ROLE, password=password)
+    return url.replace("postgresql://", "postgresql+asyncpg://", 1)
+
+
+class PrefectServer(Service):
+    """A Prefect server: API, user interface, scheduler and automations.
+
+    Args:
+        directory: holds Prefect's home and the log.
+        database_url: SQLAlchemy's address of its PostgreSQL database.
+    """
+
+    name: ClassVar[str] = "prefect-server"
+    start_timeout: ClassVar[float] = 180.0  # the first start makes the tables
+
+    def __init__(self, directory: Path, database_url: str) -> None:
+        super().__init__(directory)
+        self.database_url = database_url
+
+    @property
+    def url(self) -> str:
+        """The address of the user interface."""
+        return f"http://{LOOPBACK}:{self.port}"
+
+    @property
+    def api_url(self) -> str:
+        """The address of the API."""
+        return f"{self.url}/api"
+
+    def environment(self) -> dict[str, str]:
+        """What flows, workers and commands need to speak to this server and to no other."""
+        return {
+            "PREFECT_HOME": str(self.directory / "home"),
+            "PREFECT_API_URL": self.api_url,
+            "PREFECT_UI_URL": self.url,
+            "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
+            "PREFECT_LOGGING_TO_API_BATCH_INTERVAL": "0.5",  # less is lost when a run is killed
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "DO_NOT_TRACK": "1",
+        }
+
+    def prepare(self) -> None:
+        """Make Prefect's home."""
+        (self.directory / "home").mkdir(exist_ok=True)
+
+    def command(self) -> list[str]:
+        """Prefect's own command, in the foreground."""
+        where = ["--host", LOOPBACK, "--port", str(self.port)]
+        return [sys.executable, "-m", "prefect", "server", "start", *where]
+
+    def program_environment(self) -> dict[str, str]:
+        """The server's own settings: on top of its users' ones, its database and its address."""
+        return {
+            **self.environment(),
+            "PREFECT_SERVER_DATABASE_CONNECTION_URL": self.database_url,
+            "PREFECT_SERVER_API_HOST": LOOPBACK,
+            "PREFECT_SERVER_API_PORT": str(self.port),  # the user interface asks this port
+            "PREFECT_SERVER_EVENTS_CAUSAL_ORDERING": "prefect.server.events.ordering.db",
+        }
+
+    def is_ready(self) -> bool:
+        """Whether the API says it is healthy: the tables are made and the services run."""
+        return answers(LOOPBACK, self.port, "/api/health")
+
+
+class PrefectWorker(Service):
+    """A worker of a process pool; the pool is made if it is absent.
+
+    Args:
+        directory: holds the log.
+        server: the running server it works for.
+        pool: the work pool's name.
+        settings: environment variables of the flow runs.
+    """
+
+    name: ClassVar[str] = "prefect-worker"
+    port_names: ClassVar[tuple[str, ...]] = ()
+    start_timeout: ClassVar[float] = 90.0
+
+    def __init__(
+        self,
+        directory: Path,
+        server: PrefectServer,
+        *,
+        pool: str = "default",
+        settings: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(directory)
+        self.server = server
+        self.pool = pool
+        self.settings = settings or {}
+        self._began = datetime.now(UTC)
+
+    def prepare(self) -> None:
+        """Remember when it was started: older heartbeats are another worker's."""
+        self._began = datetime.now(UTC)
+
+    def command(self) -> list[str]:
+        """Prefect's own command, in the foreground."""
+        options = ["--pool", self.pool, "--type", "process", "--name", "embedded"]
+        return [sys.executable, "-m", "prefect", "worker", "start", *options]
+
+    def program_environment(self) -> dict[str, str]:
+        """The settings of the flow runs, and a shorter wait between two looks for work."""
+        return {
+            **self.settings,
+            **self.server.environment(),
+            "PREFECT_WORKER_QUERY_SECONDS": "2",
+        }
+
+    def is_ready(self) -> bool:
+        """Whether the server has heard of this worker since it was started."""
+        request = urllib.request.Request(
+            f"{self.server.api_url}/work_pools/{self.pool}/workers/filter",
+            data=b"{}",
+            headers={"Content-Type": "application/json"},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=5) as response:
+                workers = json.load(response)
+        except (OSError, urllib.error.HTTPError):
+            return False
+        heard = (datetime.fromisoformat(worker["last_heartbeat_time"]) for worker in workers)
+        return any(instant > self._began for instant in heard)
