@@ -9,7 +9,6 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator, Mapping
-from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -24,10 +23,11 @@ from pydantic import (
     model_validator,
 )
 
+from groundwork.durations import Duration
 from groundwork.errors import CatalogError
+from groundwork.rest_catalog import Paging, RestAnswer, RestConnection, RestCursor
 from groundwork.settings import Named
 
-_UNITS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 604800}
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
 _TYPE = re.compile(r"text|integer|float|boolean|date|timestamp|json|decimal\(\d{1,2},\d{1,2}\)")
 
@@ -36,13 +36,6 @@ def _name(text: str) -> str:
     if not _NAME.fullmatch(text):
         raise ValueError("is not a name: use lower-case letters, digits and _, starting with a letter")
     return text
-
-
-def _duration(value: Any) -> Any:
-    match = re.fullmatch(r"(\d+) (second|minute|hour|day|week)s?", str(value))
-    if not match or int(match[1]) == 0:
-        raise ValueError("is not a duration: write for example '5 minutes', '1 hour' or '2 days'")
-    return timedelta(seconds=int(match[1]) * _UNITS[match[2]])
 
 
 def _column_type(text: Any) -> str:
@@ -59,9 +52,7 @@ def _guess(word: str, known: list[str]) -> str:
 
 
 Name = Annotated[str, AfterValidator(_name)]
-Duration = Annotated[timedelta, BeforeValidator(_duration)]
 ColumnType = Annotated[str, BeforeValidator(_column_type)]
-Value = str | Named
 Replication = Literal["full_table", "incremental", "log_based"]
 
 
@@ -151,78 +142,20 @@ class PostgresSource(Source):
     streams: dict[Name, PostgresStream] = Field(min_length=1)
 
 
-class Auth(_Entry):
-    """How a REST source knows us. Every value that is secret is named."""
-
-    kind: Literal["none", "bearer", "api_key", "basic"] = "none"
-    token: Named | None = None
-    name: str = "X-API-Key"
-    place: Literal["header", "query"] = Field("header", alias="in")
-    username: Value = ""
-    password: Named | None = None
-
-    @model_validator(mode="after")
-    def _secrets_are_named(self) -> Auth:
-        needed = {"bearer": "token", "api_key": "token", "basic": "password"}.get(self.kind)
-        if needed and getattr(self, needed) is None:
-            raise ValueError(f"{needed}: kind '{self.kind}' needs it; name it as {{secret: …}}")
-        return self
-
-
-class RestConnection(_Entry):
-    """How to reach an HTTP API, and how gently."""
-
-    base_url: Value
-    auth: Auth = Auth()
-    headers: dict[str, Value] = {}
-    requests_per_second: float = Field(10, gt=0)
-    timeout_seconds: float = Field(30, gt=0)
-    max_wait_seconds: float = Field(600, gt=0)
-    """Longest time in all to wait for rate limits and failing answers within one run."""
-
-
-class Paging(_Entry):
-    """How one answer leads to the next."""
-
-    kind: Literal[
-        "single_page", "page_number", "offset", "cursor", "json_link", "header_link"
-    ] = "single_page"
-    parameter: str = ""
-    """Query parameter that carries the page number, offset or cursor."""
-    next: str = ""
-    """Dotted path in the body to the next cursor or link."""
-    more: str = ""
-    """Dotted path in the body to a boolean that says whether more follows."""
-    size_parameter: str = ""
-    size: int = Field(100, ge=1)
-    first: int = 1
-    """Number of the first page (`page_number` only)."""
-    total: str = ""
-    """Dotted path in the body to the number of records in all; checked when given."""
-    max_pages: int = Field(1_000_000, ge=1)
-
-
-class RestCursor(_Entry):
-    """What an incremental stream goes by."""
-
-    field: str
-    """Dotted path in the record to its time or number of change."""
-    parameter: str
-    """Query parameter that asks for records changed since."""
-    lookback: Duration | None = None
-    """How far before the last value to ask again, for records that surface late."""
-
-
-class RestStream(Stream):
-    """One endpoint that lists records."""
+class RestStream(Stream, RestAnswer):
+    """One endpoint that lists records; see `groundwork.rest_catalog` for the words."""
 
     endpoint: str
+    """Path below ``base_url``."""
     method: Literal["GET", "POST"] = "GET"
+    """``POST`` sends all parameters as one JSON object."""
+    repeatable: bool = False
+    """A POST that may be sent twice without harm, e.g. a search."""
     parameters: dict[str, str | int | bool] = {}
-    records: str = ""
-    """Dotted path to the array of records; the body itself when empty."""
     paging: Paging = Paging()
     cursor: RestCursor | None = None
+    shrink_tolerance: float = Field(0.5, ge=0, le=1)
+    """Part of the records of a `full_table` that may vanish between two pulls; 1 lets all go."""
 
     @model_validator(mode="after")
     def _replication_is_possible(self) -> RestStream:
@@ -230,6 +163,18 @@ class RestStream(Stream):
             raise ValueError("replication: an API is read 'incremental' or 'full_table'")
         if self.replication == "incremental" and self.cursor is None:
             raise ValueError("cursor: an incremental stream needs one (field, parameter)")
+        return self
+
+    @model_validator(mode="after")
+    def _paths_have_a_body(self) -> RestStream:
+        if "://" in self.endpoint:
+            raise ValueError("endpoint: is a path below base_url; the token goes nowhere else")
+        for key in ("next", "more", "total"):
+            if not self.records and getattr(self.paging, key):
+                raise ValueError(
+                    f"paging.{key}: the body itself is the array of records; where do they stand? "
+                    "Give 'records' a path"
+                )
         return self
 
 

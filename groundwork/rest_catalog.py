@@ -1,0 +1,135 @@
+"""The catalog's words for HTTP APIs: how they know us, how gently we ask, how pages follow each other.
+
+The vocabulary is dlt's (``json_link``, ``header_link``, ``offset`` …), because people know it. A *path* is
+dotted, from the top of the body or record; a dot that belongs to a key is written ``\\.``, as in
+``@odata\\.nextLink``.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from groundwork.durations import Duration
+from groundwork.settings import Named
+
+Value = str | Named
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Auth(_Entry):
+    """How a REST source knows us. Every value that is secret is named."""
+
+    kind: Literal["none", "bearer", "api_key", "basic"] = "none"
+    token: Named | None = None
+    name: str = "X-API-Key"
+    """Header or query parameter that carries the key (`api_key` only)."""
+    place: Literal["header", "query"] = Field("header", alias="in")
+    prefix: str = ""
+    """Word before the key, e.g. ``Token`` (`api_key` only)."""
+    username: Value = ""
+    password: Named | None = None
+
+    @model_validator(mode="after")
+    def _secrets_are_named(self) -> Auth:
+        needed = {"bearer": "token", "api_key": "token", "basic": "password"}.get(self.kind)
+        if needed and getattr(self, needed) is None:
+            raise ValueError(f"{needed}: kind '{self.kind}' needs it; name it as {{secret: …}}")
+        return self
+
+
+class RestConnection(_Entry):
+    """How to reach an HTTP API, and how gently. One budget for all streams of the source."""
+
+    base_url: Value
+    auth: Auth = Auth()
+    headers: dict[str, Value] = {}
+    requests_per_second: float = Field(10, gt=0)
+    concurrent_requests: int = Field(4, ge=1, le=32)
+    """Pages asked for at once, where the paging kind knows them in advance."""
+    timeout_seconds: float = Field(30, gt=0)
+    """Longest silence of the server; a whole answer may take ten times as long."""
+    retries: int = Field(5, ge=0)
+    """How often one request that failed is sent again (a rate limit is no failure)."""
+    max_wait_seconds: float = Field(600, gt=0)
+    """Longest time in all to wait for rate limits and failing answers within one run."""
+
+
+_NEEDED = {
+    "page_number": ["parameter"],
+    "offset": ["parameter", "size_parameter"],
+    "cursor": ["parameter"],
+    "json_link": ["next"],
+}
+"""Keys that each paging kind cannot do without."""
+
+
+class Paging(_Entry):
+    """How one answer leads to the next, and how we know that it was the last."""
+
+    kind: Literal[
+        "single_page", "page_number", "offset", "cursor", "json_link", "header_link"
+    ] = "single_page"
+    parameter: str = ""
+    """Parameter that carries the page number, offset or cursor."""
+    next: str = ""
+    """Path in the body to the next cursor or link."""
+    last_field: str = ""
+    """Path in the last record of a page to the next cursor (`cursor` only, instead of ``next``)."""
+    more: str = ""
+    """Path in the body to a value that says whether more follows: false, null, 0 and "" say no."""
+    size_parameter: str = ""
+    size: int = Field(100, ge=1)
+    first: int = 1
+    """Number of the first page (`page_number` only)."""
+    total: str = ""
+    """Path in the body to the number of records in all; checked when given."""
+    may_be_empty: bool = False
+    """An empty page in the middle is no fault (APIs that filter after paging)."""
+    max_pages: int = Field(1_000_000, ge=1)
+
+    @model_validator(mode="after")
+    def _kind_has_what_it_needs(self) -> Paging:
+        for key in _NEEDED.get(self.kind, []):
+            if not getattr(self, key):
+                raise ValueError(f"{key}: kind '{self.kind}' needs it")
+        if self.kind == "cursor" and bool(self.next) == bool(self.last_field):
+            raise ValueError("next: kind 'cursor' needs either 'next' or 'last_field'")
+        return self
+
+
+class RestCursor(_Entry):
+    """What an incremental stream goes by."""
+
+    field: str
+    """Path in the record to its time or number of change."""
+    parameter: str
+    """Parameter that asks for records changed since (inclusive or not: both are safe)."""
+    lookback: Duration | None = None
+    """How far before the last value to ask again, for records that surface late."""
+    start: str = ""
+    """Value of the parameter in the first pull; without it the first pull asks for everything."""
+    epoch: Literal["", "seconds", "milliseconds"] = ""
+    """The unit of values that are numbers since 1970; a lookback over numbers needs it."""
+
+
+class RestAnswer(_Entry):
+    """What a good answer of an endpoint looks like, so that nothing is never mistaken for something."""
+
+    records: str = ""
+    """Path to the array of records; the body itself when empty."""
+    null_is_empty: bool = False
+    """The API says null, not [], for no records."""
+    error: str = ""
+    """Path to something that only a failed answer has, for APIs that say 200 to everything."""
+
+    @field_validator("records")
+    @classmethod
+    def _no_blank_parts(cls, path: str) -> str:
+        if path and not all(path.split(".")):
+            raise ValueError("has an empty part; write keys with dots between them, e.g. data.items")
+        return path
