@@ -76,7 +76,12 @@ def open_source(entry: catalog.AnySource, resolve: Resolve, bucket: Bucket) -> S
 
 
 def extract(
-    entry: catalog.AnySource, source: Source, bucket: Bucket, *, run_id: str = ""
+    entry: catalog.AnySource,
+    source: Source,
+    bucket: Bucket,
+    *,
+    run_id: str = "",
+    full_refresh: bool = False,
 ) -> Extracted:
     """Read a source from its newest manifest on, until it is caught up.
 
@@ -87,6 +92,7 @@ def extract(
         source: what to read, see `open_source`.
         bucket: where batches go; it also holds the cursors.
         run_id: the flow run on whose behalf this is.
+        full_refresh: forget the cursors and read everything again.
 
     Raises:
         SourceError: when the source cannot be read.
@@ -100,7 +106,7 @@ def extract(
     report = Extracted(entry.source)
     with tempfile.TemporaryDirectory(prefix="groundwork-") as scratch:
         batch = OpenBatch(bucket, entry.source, last + 1, run_id, Path(scratch))
-        reading = source.read(state.cursors if state else {})
+        reading = source.read(state.cursors if state and not full_refresh else {})
         try:
             for item in reading:
                 if isinstance(item, Rows):
@@ -108,6 +114,7 @@ def extract(
                 # A quiet source is confirmed once per update_every: that is how the ledger knows we looked.
                 elif batch.rows or item.events or item.heartbeat or stale:
                     committed = batch.commit(item)
+                    item.committed = True
                     _count(report, committed)
                     stale = False
                     batch = OpenBatch(

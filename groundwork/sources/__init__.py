@@ -28,12 +28,12 @@ class Rows:
     frame: pl.DataFrame
 
 
-@dataclass(frozen=True)
+@dataclass
 class Checkpoint:
     """All rows so far belong together: commit them, with the cursors of *all* streams.
 
-    Code that follows ``yield Checkpoint(…)`` runs only once the manifest is durable; that is where a
-    replication slot is acknowledged.
+    Code that follows ``yield Checkpoint(…)`` runs once the manifest is durable, or once it was decided that
+    none is needed because nothing is new; `committed` tells. That is where a slot is acknowledged.
     """
 
     cursors: dict[str, Any]
@@ -41,6 +41,8 @@ class Checkpoint:
     """What happened besides rows (columns added, a table truncated, …); JSON-able."""
     heartbeat: bool = False
     """Commit even without rows, so that the cursors move."""
+    committed: bool = False
+    """Set by `groundwork.extract` when the manifest is durable."""
 
 
 class Source(Protocol):

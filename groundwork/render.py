@@ -1,0 +1,286 @@
+"""What is generated from the catalog: dbt's sources and base models, and the catalog's own JSON Schema.
+
+The files are committed, so a reader of dbt sees plain models; `stale` tells when they are not what the
+catalog says. Rendering reads nothing but the catalog, and gives the same bytes on every machine.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, TypeAdapter
+
+
+from groundwork.catalog import AnySource, Catalog, Column, PostgresSource, Stream
+
+COMMAND = "python -m groundwork render"
+_MARK = "Generated from catalog/"
+_STAGING = Path("dbt/models/staging")
+_TYPES = {"text": "text", "json": "text", "integer": "bigint", "float": "double"}
+"""Catalog types whose name in both warehouses is another one."""
+
+METADATA = {
+    "_operation": "text",
+    "_sequence": "text",
+    "_unchanged": "text",
+    "_committed_at": "timestamp",
+    "_extracted_at": "timestamp",
+    "_stored_at": "timestamp",
+    "_loaded_at": "timestamp",
+    "_batch_id": "text",
+    "_file": "text",
+    "_row": "bigint",
+    "_run_id": "text",
+    "_cast_failures": "text",
+    "_built_at": "timestamp",
+}
+"""Columns of every base model after the stream's own; dbt/models/staging/_columns.md describes them."""
+
+
+def render(catalog: Catalog, directory: Path) -> list[Path]:
+    """Write what differs and remove what no longer belongs.
+
+    Args:
+        catalog: what to render.
+        directory: the project's root, which holds ``catalog/`` and ``dbt/``.
+
+    Returns:
+        The files written or removed, relative to ``directory``, in order.
+    """
+    changed = stale(catalog, directory)
+    files = rendered(catalog)
+    for path in changed:
+        if path in files:
+            (directory / path).parent.mkdir(parents=True, exist_ok=True)
+            (directory / path).write_bytes(files[path].encode())
+        else:
+            (directory / path).unlink()
+    return changed
+
+
+def stale(catalog: Catalog, directory: Path) -> list[Path]:
+    """Generated files that are missing, differ, or belong to nothing in the catalog any more.
+
+    Returns:
+        Paths relative to ``directory``, in order.
+    """
+    files = rendered(catalog)
+    differing = {path for path, text in files.items() if _bytes(directory / path) != text.encode()}
+    return sorted(differing | {path for path in _generated(directory) if path not in files})
+
+
+def rendered(catalog: Catalog) -> dict[Path, str]:
+    """Every generated file by its path in the project."""
+    files = {Path("catalog/schema.json"): schema()}
+    for source in catalog.values():
+        folder = _STAGING / source.source
+        files[folder / f"_{source.source}__sources.yml"] = _sources(source)
+        for name, stream in source.streams.items():
+            base = f"base_{source.source}__{name}"
+            files[folder / "base" / f"{base}.sql"] = _base_sql(source, name, stream)
+            files[folder / "base" / f"{base}.yml"] = _base_yml(source, name, stream)
+    return files
+
+
+def schema() -> str:
+    """The JSON Schema of one catalog file, for editors."""
+    entry: TypeAdapter[AnySource] = TypeAdapter(Annotated[AnySource, Field(discriminator="kind")])
+    title = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Groundwork catalog"}
+    return json.dumps(title | entry.json_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def _bytes(path: Path) -> bytes | None:
+    return path.read_bytes() if path.is_file() else None
+
+
+def _generated(directory: Path) -> Iterator[Path]:
+    """Files under staging that say of themselves that they are generated."""
+    for path in (directory / _STAGING).rglob("*"):
+        if path.suffix in (".sql", ".yml"):
+            with path.open(encoding="utf-8") as file:
+                if _MARK in file.readline():
+                    yield path.relative_to(directory)
+
+
+def _header(source: AnySource, comment: str = "# {}") -> str:
+    return comment.format(f"{_MARK}{source.source}.yml by `{COMMAND}`: change the catalog, not this.")
+
+
+def _sources(source: AnySource) -> str:
+    """Landing tables of one source; fresh when its ledger says that we looked in time."""
+    query = (
+        "select max(loaded_at) from {{ source('ledger', 'batches') }}"
+        f" where source = '{source.source}'"
+    )
+    lines = [
+        _header(source),
+        "version: 2",
+        "",
+        "sources:",
+        f"  - name: {source.source}",
+        f"    description: {_text(source.description or f'The source {source.source}.')}",
+        "    schema: \"{{ var('landing_schema') }}\"",
+        "    config:",
+        f"      loaded_at_query: {_quoted(query)}",
+        "      freshness:",
+        f"        warn_after: {_period(3 * source.update_every)}",
+        f"        error_after: {_period(12 * source.update_every)}",
+        "      meta:",
+        f"        owner: {_text(f'{source.owner.name} <{source.owner.email}>')}",
+        f"        priority: {source.priority}",
+        "    tables:",
+    ]
+    for name, stream in source.streams.items():
+        lines += [
+            f"      - name: {name}",
+            f"        identifier: {source.source}__{name}",
+            f"        description: {_text(stream.description or f'Every landed row of {name}.')}",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _base_sql(source: AnySource, name: str, stream: Stream) -> str:
+    """One base model: its configuration, and a macro that is told every column."""
+    records = not isinstance(source, PostgresSource)
+    key = stream.primary_key
+    macro = "latest_records" if key else "keyless_records"
+    unique_key = [_identifier(column) for column in key] or ["_file", "_row"]
+    lines = [
+        _header(source, "{{#- {} -#}}"),
+        "{{",
+        "    config(",
+        "        materialized='incremental',",
+        "        incremental_strategy='merge',",
+        f"        unique_key=[{', '.join(_literal(column) for column in unique_key)}],",
+        "        on_schema_change='append_new_columns',",
+        "    )",
+        "}}",
+        "",
+        "{{",
+        f"    {macro}(",
+        f"        source({_literal(source.source)}, {_literal(name)}),",
+    ]
+    if key:
+        lines.append(f"        key=[{', '.join(_literal(column) for column in key)}],")
+    lines.append("        columns=[")
+    lines += [f"            {_column(column, entry, records)}," for column, entry in stream.columns.items()]
+    lines.append("        ],")
+    if key and stream.replication == "log_based":
+        lines.append("        log_based=true,")
+    return "\n".join([*lines, "    )", "}}"]) + "\n"
+
+
+def _column(name: str, column: Column, records: bool) -> str:
+    entry = f"'name': {_literal(name)}, 'type': {_literal(column.type)}"
+    if records:
+        path = (column.path or name).split(".")
+        entry += f", 'path': [{', '.join(_literal(part) for part in path)}]"
+    return "{" + entry + "}"
+
+
+def _base_yml(source: AnySource, name: str, stream: Stream) -> str:
+    """Contract, descriptions and data tests of one base model."""
+    key = stream.primary_key
+    what = stream.description or f"Records of {name}."
+    rows = "Newest version of every record, tombstones included." if key else "Every row a record."
+    lines = [
+        _header(source),
+        "version: 2",
+        "",
+        "models:",
+        f"  - name: base_{source.source}__{name}",
+        f"    description: {_text(f'{what} {rows}')}",
+        "    config:",
+        "      access: private",
+        "      contract: {enforced: true}",
+        f"      tags: [{source.source}]",
+        "    data_tests:",
+    ]
+    if len(key) != 1:
+        lines += [
+            "      - unique_combination:",
+            "          arguments:",
+            f"            columns: [{', '.join(_text(_identifier(c)) for c in key or ['_file', '_row'])}]",
+        ]
+    if key:
+        path = not isinstance(source, PostgresSource)
+        columns = [_column(column, stream.columns[column], path) for column in key]
+        lines += [
+            "      - keys_fit:",
+            "          arguments:",
+            f"            landing: {_quoted(f'source({_literal(source.source)}, {_literal(name)})')}",
+            "            key:",
+            *(f"              - {column}" for column in columns),
+        ]
+    lines += ["      - values_fit_their_types", "    columns:"]
+    for column, entry in stream.columns.items():
+        lines += _described(column, _TYPES.get(entry.type, entry.type), _text(entry.description or column))
+        if entry.pii:
+            lines.append("        config: {meta: {pii: true}}")
+        if column in key:
+            lines.append(f"        data_tests: [{'unique, ' if len(key) == 1 else ''}not_null]")
+    for column, kind in METADATA.items():
+        lines += _described(column, kind, _quoted("{{ doc('" + column + "') }}"))
+        if not key and column in ("_file", "_row"):
+            lines.append("        data_tests: [not_null]")
+    return "\n".join(lines) + "\n"
+
+
+def _described(name: str, data_type: str, description: str) -> list[str]:
+    lines = [
+        f"      - name: {name if _is_plain(name) else _quoted(name)}",
+        f"        data_type: {data_type}",
+        f"        description: {description}",
+    ]
+    return lines if _is_plain(name) else [*lines, "        quote: true"]
+
+
+def _is_plain(name: str) -> bool:
+    """Whether a name means itself in both warehouses without quotes."""
+    return name.isascii() and name.isidentifier() and name == name.lower() and name not in _RESERVED
+
+
+def _identifier(name: str) -> str:
+    return name if _is_plain(name) else '"' + name.replace('"', '""') + '"'
+
+
+def _literal(text: str) -> str:
+    """A Jinja string."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _quoted(text: str) -> str:
+    """A YAML string; JSON's double quotes are YAML's."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _text(text: str) -> str:
+    """A YAML string that dbt's Jinja leaves alone."""
+    return _quoted(text.replace("{{", "{{ '{{' }}").replace("{%", "{{ '{%' }}").replace("{#", "{{ '{#' }}"))
+
+
+def _period(length: timedelta) -> str:
+    return f"{{count: {max(1, round(length.total_seconds() / 60))}, period: minute}}"
+
+
+_RESERVED = frozenset(
+    """
+    account all alter analyse analyze and any array as asc asymmetric between both by case cast check
+    collate column connect connection constraint create cross current current_date current_time
+    current_timestamp current_user database default deferrable delete desc describe distinct do drop
+    else end except exists false fetch following for foreign from full grant group gscluster having
+    ilike in increment initially inner insert intersect into is issue join lambda lateral leading left
+    like limit localtime localtimestamp minus natural not null of offset on only or order organization
+    pivot placing primary qualify references regexp returning revoke right rlike row rows sample schema
+    select set show some start summarize symmetric table tablesample then to trailing trigger true
+    try_cast union unique unpivot update user using values variadic view when whenever where window with
+    """.split()
+)
+"""Reserved words of DuckDB 2.0 (`duckdb_keywords()`) and Snowflake, which a column may be called all the same."""
+
+
+__all__ = ["COMMAND", "METADATA", "render", "rendered", "schema", "stale"]

@@ -1,0 +1,286 @@
+"""Cut records out of a page, letter for letter.
+
+msgspec finds where each record begins and ends without making objects of what is inside, so a number is
+never a float and a key that stands twice still stands twice. Envelope and records are one pass over the
+body; the cursor of each record costs a second one.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+from msgspec import UNSET, Raw, UnsetType
+
+from groundwork.catalog import RestStream
+from groundwork.errors import AnswerUnusable
+from groundwork.sources.rest.transport import Answer, CutOff
+
+_KEY = re.compile(rb"[A-Za-z_$@][\w.$@-]{0,30}")
+
+
+def split_path(path: str) -> tuple[str, ...]:
+    r"""The keys of a dotted path; ``\.`` is a dot within a key.
+
+    >>> split_path(r"meta.@odata\.nextLink")
+    ('meta', '@odata.nextLink')
+    """
+    keys = re.findall(r"(?:\\.|[^.\\])+", path)
+    return tuple(re.sub(r"\\(.)", r"\1", key) for key in keys)
+
+
+@dataclass(frozen=True)
+class CutPage:
+    """What one answer holds, by the paths of the catalog."""
+
+    records: list[bytes] = field(repr=False)
+    body: bytes = field(repr=False)
+    next: str | None
+    """The next cursor or link as text; None for null, false, "" and a path that is not there."""
+    more: bool | None
+    """None when the catalog names no such path."""
+    total: int | None
+
+    def text(self) -> pa.Array:
+        """The records as an Arrow string array."""
+        return pa.array(self.records, type=pa.binary()).view(pa.string())
+
+
+class PageCutter:
+    """Reads the answers of one stream."""
+
+    def __init__(self, stream: RestStream) -> None:
+        """Compile a decoder that visits the named paths only."""
+        paging = stream.paging
+        self._stream = stream
+        self._paths = {
+            name: split_path(path)
+            for name, path in {
+                "records": stream.records,
+                "error": stream.error,
+                "next": paging.next,
+                "more": paging.more,
+                "total": paging.total,
+            }.items()
+            if path
+        }
+        leaves: dict[tuple[str, ...], Any] = {path: Raw for path in self._paths.values()}
+        leaves[self._paths.get("records", ())] = list[Raw]
+        self._decoder = msgspec.json.Decoder(_shape(leaves) if self._paths else list[Raw])
+
+    def cut(self, answer: Answer, where: str) -> CutPage:
+        """Find the records and the way on.
+
+        Raises:
+            CutOff: when the JSON ends too early, or stops being JSON.
+            AnswerUnusable: when it is not JSON, or not the JSON the catalog describes.
+        """
+        body = _json_body(answer, where)
+        problem = ""
+        try:
+            top = self._decoder.decode(body)
+        except msgspec.ValidationError as error:
+            # Names of places and kinds of value, never values.
+            problem = str(error).replace("`", "'")
+        except (msgspec.DecodeError, RecursionError) as error:
+            problem = f"at byte {match[1]}" if (match := _BYTE.search(str(error))) else "truncated"
+            raise CutOff(f"{len(body)} bytes are not one JSON text, {problem}") from None
+        if problem:
+            raise self._unlike(body, where, problem)
+        found = {name: _at(top, path) for name, path in self._paths.items()}
+        if not _no(found.get("error", UNSET)):
+            raise AnswerUnusable(
+                where, f"the API answered {answer.status} with an error at '{self._stream.error}'",
+                fix="ask the same with a browser or curl to read it",
+            )  # fmt: skip
+        records = found["records"] if "records" in self._paths else top
+        if records is None and self._stream.null_is_empty:
+            records = []
+        if records is None or records is UNSET:
+            raise self._unlike(body, where, "null" if records is None else "")
+        more = found.get("more", UNSET)
+        return CutPage(
+            records=list(map(bytes, records)),
+            body=body,
+            next=_as_text(found.get("next", UNSET), where, "next"),
+            more=None if "more" not in self._paths else not _no(more),
+            total=_as_count(found.get("total", UNSET), where) if "total" in self._paths else None,
+        )
+
+    def _unlike(self, body: bytes, where: str, problem: str) -> AnswerUnusable:
+        path, keys = self._stream.records, _keys(body)
+        shown = ", ".join(f"'{key}'" for key in keys[:6]) or "none"
+        if problem == "null":
+            what = f"'{path}' is null instead of an array"
+            fix = "if the API says so for no records, set 'null_is_empty: true'"
+        elif problem:
+            what, fix = f"the answer has another shape than the catalog says: {problem}", ""
+        else:
+            what, fix = f"there is no '{path}' in the answer (keys: {shown})", ""
+        looks_failed = any(key.lower() in ("error", "errors", "message", "detail") for key in keys)
+        why = "it looks like an error that came with status 200" if looks_failed else ""
+        fix = fix or "check the stream's 'records' and paging paths against an answer of the API"
+        return AnswerUnusable(where, what, why=why, fix=fix)
+
+
+class FieldReader:
+    """Reads one field of every record of a page."""
+
+    def __init__(self, stream: RestStream, field_path: str) -> None:
+        """Compile a decoder for the field at a dotted path."""
+        self._path, self._name = split_path(field_path), field_path
+        self._records = split_path(stream.records)
+        record = _shape({self._path: Raw})
+        self._one = msgspec.json.Decoder(record)
+        shape: Any = list[record]  # type: ignore[valid-type]
+        self._all = msgspec.json.Decoder(_shape({self._records: shape}) if self._records else shape)
+
+    def texts(self, page: CutPage, where: str) -> list[str | None]:
+        """The field of each record as text: strings without their quotes, numbers digit for digit.
+
+        Raises:
+            AnswerUnusable: when records are no objects, or the field holds an object or array.
+        """
+        if not page.records:
+            return []
+        try:
+            top = self._all.decode(page.body)
+        except msgspec.ValidationError:
+            top = None
+        if top is None:
+            raise AnswerUnusable(
+                where, f"records are not objects with a '{self._name}'",
+                fix="check cursor.field against a record of the API",
+            )  # fmt: skip
+        values = [_at(record, self._path) for record in _at(top, self._records)]
+        return _plain(values) or [_as_text(value, where, self._name) for value in values]
+
+    def last(self, page: CutPage, where: str) -> str | None:
+        """The field of the last record as text."""
+        try:
+            value = _at(self._one.decode(page.records[-1]), self._path)
+        except msgspec.ValidationError:
+            value = UNSET
+        return _as_text(value, where, self._name)
+
+
+_BYTE = re.compile(r"\(byte (\d+)\)")
+
+
+def _shape(leaves: dict[tuple[str, ...], Any]) -> Any:
+    """A type that visits only these paths; whatever else stands in the JSON is skipped."""
+    if () in leaves:
+        return leaves[()]
+    children: dict[str, dict[tuple[str, ...], Any]] = {}
+    for path, leaf in leaves.items():
+        children.setdefault(path[0], {})[path[1:]] = leaf
+    names = {key: f"f{number}" for number, key in enumerate(children)}
+    fields: list[tuple[str, Any, Any]] = []
+    for key, below in children.items():
+        kind = _shape(below)
+        fields.append((names[key], kind if kind is Raw else kind | UnsetType | None, UNSET))
+    rename = {name: key for key, name in names.items()}
+    # Raw cannot be part of a union, and need not: UNSET as a default is never decoded.
+    shape = msgspec.defstruct("Visited", fields, rename=rename, gc=False)
+    _NAMES[shape] = names
+    return shape
+
+
+_NAMES: dict[Any, dict[str, str]] = {}
+
+
+def _at(value: Any, path: tuple[str, ...]) -> Any:
+    for key in path:
+        if value is None or value is UNSET:
+            return value
+        value = getattr(value, _NAMES[type(value)][key])
+    return value
+
+
+def _json_body(answer: Answer, where: str) -> bytes:
+    body, kind = answer.body, answer.content_type.lower()
+    start = body[:200].lstrip(b"\xef\xbb\xbf \t\r\n")
+    if "html" in kind or start.startswith(b"<"):
+        raise AnswerUnusable(
+            where, f"the API answered {answer.status} with a page ({kind or 'no type'}), not JSON",
+            why="often a login page or a maintenance page, or the path of a website",
+            fix="check connection.base_url, the endpoint and the secret",
+        )  # fmt: skip
+    if not start:
+        raise AnswerUnusable(
+            where, f"the API answered {answer.status} with nothing at all",
+            fix="check the endpoint; an API that has no records says []",
+        )  # fmt: skip
+    body = body.removeprefix(b"\xef\xbb\xbf")
+    if not body.isascii():
+        try:
+            body.decode()  # msgspec skips over strings without looking at their bytes
+        except UnicodeDecodeError as error:
+            position = error.start
+        else:
+            return body
+        raise AnswerUnusable(
+            where, f"the answer is not UTF-8 (byte {position})", why="JSON is UTF-8 (RFC 8259 §8.1)"
+        )
+    return body
+
+
+def _keys(body: bytes) -> list[str]:
+    try:
+        top = msgspec.json.decode(body, type=dict[str, Raw])
+    except msgspec.MsgspecError:
+        return []
+    return [key for key in top if _KEY.fullmatch(key.encode())]
+
+
+def _no(value: Any) -> bool:
+    """Whether a value says no: not there, null, false, 0, "", [] or {}."""
+    if value is None or value is UNSET:
+        return True
+    return isinstance(value, Raw) and bytes(value) in (b"null", b"false", b"0", b'""', b"[]", b"{}")
+
+
+def _as_text(value: Any, where: str, name: str) -> str | None:
+    if value is None or value is UNSET:
+        return None
+    text = bytes(value)
+    if text in (b"null", b"false", b'""'):
+        return None
+    if text[:1] == b'"':
+        return msgspec.json.decode(text, type=str)
+    if text[:1] in b"{[" or text == b"true":
+        raise AnswerUnusable(
+            where, f"'{name}' holds neither text nor a number",
+            fix="check the path in the catalog against an answer of the API",
+        )  # fmt: skip
+    return text.decode()
+
+
+def _as_count(value: Any, where: str) -> int:
+    text = _as_text(value, where, "total")
+    if text is None or not text.isdigit():
+        raise AnswerUnusable(
+            where, "the API gives no total where the catalog says it would",
+            fix="check paging.total, or take it out",
+        )  # fmt: skip
+    return int(text)
+
+
+def _plain(values: list[Any]) -> list[str | None] | None:
+    """The fast way for the usual case, strings without escapes or numbers; None if it is not that."""
+    try:
+        joined = b",".join(map(bytes, values))
+    except TypeError:
+        return None
+    if b"\\" in joined or b"null" in joined:
+        return None
+    if joined.startswith(b'"'):
+        texts = joined[1:-1].decode().split('","')
+    elif joined[:1].isdigit() and not joined.translate(None, b"0123456789.,-+eE"):
+        texts = joined.decode().split(",")
+    else:
+        return None
+    return list(texts) if len(texts) == len(values) and not any('"' in t for t in ()) else None

@@ -1,0 +1,133 @@
+"""The replication slot: how the server keeps what we have not read yet.
+
+The manifest is the only truth about how far we read; the slot follows it. A slot that stands behind the
+manifest is normal (an acknowledgement was lost) and harmless. One that stands before it, or is gone, means
+changes we can never read: that is refused, because PostgreSQL itself would go on in silence.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from dataclasses import dataclass
+
+from groundwork.errors import SlotLost, SourceBusy
+from groundwork.sources.wire import Connection, quoted
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A slot as the server shows it (view ``pg_replication_slots``)."""
+
+    name: str
+    active_pid: int | None
+    confirmed_lsn: int
+    wal_status: str
+
+
+def slot_name(source: str, bucket_url: str) -> str:
+    """The slot of a source, one per bucket: another environment never takes our changes away."""
+    mark = hashlib.sha256(f"{bucket_url}/{source}".encode()).hexdigest()[:8]
+    return f"groundwork_{source[:40]}_{mark}"
+
+
+def lsn_number(text: str) -> int:
+    """``16/B374D848`` as a number."""
+    high, low = text.split("/")
+    return int(high, 16) << 32 | int(low, 16)
+
+
+def lsn_text(number: int) -> str:
+    """A position in the log as PostgreSQL prints it."""
+    return f"{number >> 32:X}/{number & 0xFFFFFFFF:X}"
+
+
+def find(connection: Connection, name: str) -> Slot | None:
+    """The slot of this name, if there is one."""
+    found = connection.run(
+        "select active_pid, cast(confirmed_flush_lsn as text), wal_status"
+        " from pg_replication_slots where slot_name = :name",
+        name=name,
+    )
+    if not found:
+        return None
+    active_pid, confirmed, status = found[0]
+    return Slot(name, active_pid, lsn_number(confirmed or "0/0"), status or "")
+
+
+def wait_until_free(connection: Connection, name: str, where: str, seconds: float = 10) -> None:
+    """Wait for the server to let go of a slot whose reader has just died.
+
+    Raises:
+        SourceBusy: when another run still reads it.
+    """
+    deadline = time.monotonic() + seconds
+    while (slot := find(connection, name)) and slot.active_pid:
+        if time.monotonic() > deadline:
+            raise SourceBusy(
+                where,
+                f"slot '{name}' is read by another run (server process {slot.active_pid})",
+                why="two runs of one source at once would each see half of the changes",
+                fix="wait for it to end",
+            )
+        time.sleep(0.1)
+
+
+def check(connection: Connection, name: str, lsn: int, where: str) -> None:
+    """Hold the slot against the manifest's position.
+
+    Args:
+        connection: an ordinary connection.
+        name: the slot.
+        lsn: where the newest manifest ends.
+        where: the source, for errors.
+
+    Raises:
+        SlotLost: when changes after ``lsn`` can no longer be read.
+    """
+    slot = find(connection, name)
+    position = lsn_text(lsn)
+    if slot is None:
+        what, why = f"slot '{name}' is gone", f"changes after {position} were not kept for us"
+    elif slot.wal_status == "lost":
+        what = f"slot '{name}' was invalidated by the server"
+        why = f"it needed more log than max_slot_wal_keep_size allows; changes after {position} are gone"
+    elif slot.confirmed_lsn > lsn:
+        what = f"slot '{name}' stands at {lsn_text(slot.confirmed_lsn)}, the bucket ends at {position}"
+        why = "somebody else read it, or made it anew; what lies between is gone"
+    else:
+        return
+    raise SlotLost(
+        where, what, why=why,
+        fix="run `python -m groundwork full-refresh` for this source: a new snapshot closes the gap",
+    )  # fmt: skip
+
+
+def create_temporary(stream: Connection, name: str) -> tuple[int, str]:
+    """Make a slot that dies with its connection, and a snapshot that fits it exactly.
+
+    Args:
+        stream: a replication connection; the snapshot lasts until its next statement.
+        name: the temporary slot's name.
+
+    Returns:
+        The position from which the slot streams, and the name of the snapshot.
+    """
+    made = stream.run(
+        f"CREATE_REPLICATION_SLOT {quoted(name)} TEMPORARY LOGICAL pgoutput EXPORT_SNAPSHOT"
+    )
+    _, position, snapshot, _ = made[0]
+    return lsn_number(position), snapshot
+
+
+def make_permanent(stream: Connection, temporary: str, name: str) -> None:
+    """Keep a temporary slot's position under a lasting name."""
+    stream.run(f"select pg_copy_logical_replication_slot('{temporary}', '{name}', false)")
+
+
+def drop(connection: Connection, name: str) -> None:
+    """Remove a slot, if it is there and nobody reads it."""
+    connection.run(
+        "select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = :name",
+        name=name,
+    )

@@ -1,0 +1,425 @@
+"""A connection to PostgreSQL whose bulk data is received as raw bytes.
+
+pg8000 signs in (SCRAM, MD5, certificates) and runs ordinary statements. Copies and the replication stream
+are received here from the same socket straight into flat buffers, without a Python object per row: that is
+where the speed comes from.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import ssl
+import struct
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import numpy as np
+import pg8000.native
+from pg8000.exceptions import DatabaseError, InterfaceError
+
+from groundwork.errors import (
+    ProtocolError,
+    SourceBusy,
+    SourceError,
+    SourceRefused,
+    SourceUnreachable,
+)
+from groundwork.sources.framing import Framed, frame, row_candidates, stream_candidates
+from groundwork.sources.views import PADDING, Buffer, Bytes
+
+CHUNK = 24 << 20
+"""Bytes received before they are decoded, when the server has that many."""
+
+_READY = b"Z\0\0\0\5"
+"""Beginning of the message that ends every answer ("ReadyForQuery"); seeing it saves waiting for more."""
+
+_GATHER_SECONDS = 0.2
+"""How long to gather bytes before decoding what there is."""
+
+PINNED = {
+    # The settings that decide how values are printed; a server's, role's or database's own would differ.
+    "client_encoding": "UTF8",
+    "TimeZone": "UTC",
+    "DateStyle": "ISO, YMD",
+    "IntervalStyle": "postgres",
+    "extra_float_digits": "3",
+    "bytea_output": "hex",
+    "xmlbinary": "base64",
+    "lc_monetary": "C",
+    "search_path": "pg_catalog",
+    "quote_all_identifiers": "off",
+    # A policy that would hide rows from us raises an error instead.
+    "row_security": "off",
+    # Long work of ours must not be cut by limits that are meant for an application.
+    "statement_timeout": "0",
+    "lock_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "wal_sender_timeout": "300s",
+}
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a database is, and how to sign in. Its text form hides the password."""
+
+    host: str
+    port: int
+    database: str
+    user: str
+    password: str | None
+    sslmode: str = "prefer"
+    sslrootcert: str | None = None
+    sslcert: str | None = None
+    sslkey: str | None = None
+
+    @classmethod
+    def parse(cls, url: str, where: str) -> Address:
+        """Read ``postgresql://user:password@host:port/database?sslmode=…``.
+
+        Raises:
+            SourceRefused: when it is not such a URL (the URL itself is not repeated: it is a secret).
+        """
+        parts = urlsplit(url)
+        query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+        known = {"sslmode", "sslrootcert", "sslcert", "sslkey"}
+        try:
+            if parts.scheme not in ("postgresql", "postgres") or not parts.hostname or not parts.username:
+                raise ValueError
+            if not set(query) <= known or len(parts.path) < 2:
+                raise ValueError
+            port = parts.port or 5432
+        except ValueError:
+            raise SourceRefused(
+                where, "the connection URL is not understood",
+                fix="write postgresql://user:password@host:port/database, with "
+                f"{', '.join(sorted(known))} as options",
+            ) from None  # fmt: skip
+        password = None if parts.password is None else unquote(parts.password)
+        return cls(
+            parts.hostname, port, unquote(parts.path[1:]), unquote(parts.username), password, **query
+        )
+
+    def __str__(self) -> str:
+        """``user@host:port/database``."""
+        return f"{self.user}@{self.host}:{self.port}/{self.database}"
+
+    def __repr__(self) -> str:
+        """As `__str__`: a password must not reach a traceback."""
+        return f"Address({self})"
+
+
+class Connection:
+    """One connection, for statements, copies, or the replication stream."""
+
+    def __init__(self, address: Address, where: str, *, replication: bool = False) -> None:
+        """Connect and sign in, with pinned settings.
+
+        Raises:
+            SourceUnreachable: when there is no connection.
+            SourceRefused: when the server does not let us in.
+        """
+        self.where = where
+        self._socket = _connect(address, where)
+        with self._told():
+            self._driver = pg8000.native.Connection(
+                address.user,
+                host=address.host,
+                database=address.database,
+                password=address.password,
+                sock=self._socket,
+                ssl_context=False,
+                application_name="groundwork",
+                replication="database" if replication else None,
+                startup_params=PINNED,
+            )
+
+    def run(self, sql: str, **parameters: Any) -> list[list[Any]]:
+        """Run one statement (``:name`` for parameters; none on a replication connection).
+
+        Raises:
+            SourceError: as the server's error class says.
+        """
+        with self._told():
+            return self._driver.run(sql, **parameters) or []
+
+    def parameter(self, name: str) -> str:
+        """A setting that the server reported when we signed in."""
+        return str(self._driver.parameter_statuses.get(name, ""))
+
+    def close(self) -> None:
+        """Close the connection, whatever state it is in."""
+        # Not a polite goodbye: in the middle of a stream the server would not read one.
+        try:
+            self._socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        self._socket.close()
+
+    def __enter__(self) -> Connection:
+        """Use as a context."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close."""
+        self.close()
+
+    def copy_rows(self, sql: str) -> Iterator[tuple[Buffer, Framed]]:
+        """Run ``COPY … TO STDOUT`` and yield its rows, many at a time.
+
+        Raises:
+            SourceError: as the server's error class says.
+        """
+        self._send(_query(sql))
+        incoming = Incoming(self._socket, self.where)
+        while True:
+            buffer, filled, _ = incoming.gather(_READY)
+            framed = frame(buffer, filled, row_candidates(buffer.bytes, filled))
+            if len(framed.starts):
+                yield buffer, framed
+            incoming.keep(framed.consumed)
+            if framed.other and self._control(incoming) == "Z":
+                return
+
+    def start_stream(self, sql: str) -> None:
+        """Run ``START_REPLICATION``; afterwards only `receive`, `acknowledge` and `end_stream` may be used.
+
+        Raises:
+            SourceBusy: when another connection reads the slot.
+            SourceError: as the server's error class says.
+        """
+        self._send(_query(sql))
+        self._incoming = Incoming(self._socket, self.where)
+        while self._control(self._incoming) != "W":
+            pass
+
+    def receive(self, wanted: bytes) -> tuple[Buffer, Framed, bool]:
+        """The next messages of the stream, none when nothing came for a while; and whether it was seen.
+
+        Args:
+            wanted: bytes that, once received, make it return without waiting for more.
+        """
+        buffer, filled, seen = self._incoming.gather(wanted)
+        framed = frame(buffer, filled, stream_candidates(buffer.bytes, filled))
+        if framed.other and not len(framed.starts):
+            self._control(self._incoming)
+        return buffer, framed, seen
+
+    def keep(self, consumed: int) -> None:
+        """Drop received bytes up to a position; the rest is seen again with what comes."""
+        self._incoming.keep(consumed)
+
+    def acknowledge(self, lsn: int) -> None:
+        """Tell the server that everything before a position is durable here.
+
+        ("Standby status update", PostgreSQL manual, Streaming Replication Protocol.)
+        """
+        since_2000 = int((time.time() - 946_684_800) * 1_000_000)
+        body = struct.pack(">cQQQqc", b"r", lsn, lsn, lsn, since_2000, b"\0")
+        self._send(b"d" + struct.pack(">I", len(body) + 4) + body)
+
+    def end_stream(self) -> None:
+        """End the stream; on return the server has stored the last acknowledgement."""
+        self._send(b"c\0\0\0\x04")
+        while True:
+            buffer, filled, _ = self._incoming.gather(_READY)
+            framed = frame(buffer, filled, stream_candidates(buffer.bytes, filled))
+            self._incoming.keep(framed.consumed)
+            if framed.other and self._control(self._incoming) == "Z":
+                return
+
+    def _control(self, incoming: Incoming) -> str:
+        """Read messages that are not data, up to one that says how it goes on; return its letter."""
+        while True:
+            letter, body = incoming.message()
+            if letter == "E":
+                fields = {p[:1].decode(): p[1:].decode("utf-8", "replace") for p in body.split(b"\0") if p}
+                raise _translated(self.where, fields)
+            if letter in "ZWH":
+                return letter
+            if letter not in "cCNSAT":
+                raise ProtocolError(self.where, f"message {letter!r} was not expected here")
+            if incoming.next_is_data():
+                return letter
+
+    def _send(self, message: bytes) -> None:
+        try:
+            self._socket.sendall(message)
+        except OSError as error:
+            raise _broken(self.where) from error
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except DatabaseError as error:
+            fields = error.args[0] if error.args and isinstance(error.args[0], dict) else {}
+            raise _translated(self.where, fields) from error
+        except (InterfaceError, OSError, struct.error) as error:
+            raise _broken(self.where) from error
+
+
+class Incoming:
+    """Bytes from a socket, gathered in one flat buffer at a time."""
+
+    def __init__(self, sock: socket.socket, where: str) -> None:
+        """Begin with nothing received."""
+        self._socket, self._where = sock, where
+        self._content: Bytes = np.empty(CHUNK + PADDING, np.uint8)
+        self._filled = 0
+
+    def gather(self, wanted: bytes = b"") -> tuple[Buffer, int, bool]:
+        """Receive until the buffer is full, or ``wanted`` came, or bytes have waited long enough.
+
+        Returns:
+            The buffer, how many bytes of it are data (perhaps no more than before), and whether ``wanted``
+            is among them.
+        """
+        deadline = time.monotonic() + _GATHER_SECONDS
+        if self._filled >= CHUNK // 2:  # what is left is the beginning of a large message
+            self._grow()
+        searched, seen = 0, False
+        while not seen and self._filled < len(self._content) - PADDING:
+            patience = deadline - time.monotonic()
+            if patience <= 0 or not self._arrived(patience):
+                break
+            self._receive()
+            if wanted:
+                seen = wanted in self._content[searched : self._filled].tobytes()
+                searched = max(self._filled - len(wanted), 0)
+        return Buffer(self._content), self._filled, seen
+
+    def keep(self, consumed: int) -> None:
+        """Start a new buffer with what follows ``consumed``; columns keep pointing into the old one."""
+        rest = self._content[consumed : self._filled]
+        fresh = np.empty(max(CHUNK, 2 * len(rest)) + PADDING, np.uint8)
+        fresh[: len(rest)] = rest
+        self._content, self._filled = fresh, len(rest)
+
+    def message(self) -> tuple[str, bytes]:
+        """One whole message from the beginning of the buffer: letter and body."""
+        while self._filled < 5:
+            self._receive()
+        length = int.from_bytes(self._content[1:5].tobytes(), "big")
+        while self._filled < 1 + length:
+            if 1 + length > len(self._content) - PADDING:
+                self._grow()
+            self._receive()
+        letter, body = chr(self._content[0]), self._content[5 : 1 + length].tobytes()
+        self._content[: self._filled - 1 - length] = self._content[1 + length : self._filled].copy()
+        self._filled -= 1 + length
+        return letter, body
+
+    def next_is_data(self) -> bool:
+        """Whether a data message is at hand."""
+        return self._filled > 0 and self._content[0] == ord("d")
+
+    def _grow(self) -> None:
+        larger = np.empty(2 * len(self._content), np.uint8)
+        larger[: self._filled] = self._content[: self._filled]
+        self._content = larger
+
+    def _arrived(self, seconds: float) -> bool:
+        if isinstance(self._socket, ssl.SSLSocket) and self._socket.pending():
+            return True
+        return bool(select.select([self._socket], [], [], seconds)[0])
+
+    def _receive(self) -> None:
+        room = memoryview(self._content)[self._filled : len(self._content) - PADDING]
+        try:
+            count = self._socket.recv_into(room)
+        except OSError as error:
+            raise _broken(self._where) from error
+        if not count:
+            raise _broken(self._where)
+        self._filled += count
+
+
+def quoted(name: str) -> str:
+    """An identifier in double quotes, whatever it holds."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _query(sql: str) -> bytes:
+    encoded = sql.encode() + b"\0"
+    return b"Q" + struct.pack(">I", len(encoded) + 4) + encoded
+
+
+def _connect(address: Address, where: str) -> socket.socket:
+    """A socket to the server, in TLS as the address asks (PostgreSQL manual, "SSL Session Encryption")."""
+    try:
+        plain = socket.create_connection((address.host, address.port), timeout=10)
+    except OSError as error:
+        raise SourceUnreachable(
+            where, f"no connection to {address.host}:{address.port}",
+            why=error.strerror or type(error).__name__,
+            fix="check that the server runs, the address, and the firewall",
+        ) from error  # fmt: skip
+    plain.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 60_000)
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 20)
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10)
+    try:
+        secured = _secured(plain, address, where)
+    except OSError as error:
+        plain.close()
+        raise SourceUnreachable(
+            where, f"no TLS with {address.host}:{address.port}",
+            why=getattr(error, "verify_message", "") or error.strerror or type(error).__name__,
+            fix=f"check sslmode ({address.sslmode}) and sslrootcert in the connection URL",
+        ) from error  # fmt: skip
+    secured.settimeout(None)
+    return secured
+
+
+def _secured(plain: socket.socket, address: Address, where: str) -> socket.socket:
+    if address.sslmode in ("disable", "allow"):
+        return plain
+    plain.sendall(struct.pack(">II", 8, 80_877_103))
+    if plain.recv(1) != b"S":
+        if address.sslmode == "prefer":
+            return plain
+        raise SourceRefused(
+            where, f"the server offers no TLS, and sslmode={address.sslmode} asks for it",
+            fix="switch TLS on at the server",
+        )  # fmt: skip
+    context = ssl.create_default_context(cafile=address.sslrootcert)
+    context.check_hostname = address.sslmode == "verify-full"
+    if address.sslmode not in ("verify-ca", "verify-full"):
+        context.verify_mode = ssl.CERT_NONE
+    if address.sslcert:
+        context.load_cert_chain(address.sslcert, address.sslkey)
+    return context.wrap_socket(plain, server_hostname=address.host)
+
+
+def _broken(where: str) -> SourceUnreachable:
+    return SourceUnreachable(
+        where, "the connection broke", why="nothing was committed since the last manifest",
+        fix="run again: it goes on from there",
+    )  # fmt: skip
+
+
+_KINDS: dict[str, tuple[type[SourceError], str]] = {
+    "28P01": (SourceRefused, "check the user and password in the connection URL"),
+    "28000": (SourceRefused, "check the user in the connection URL, and pg_hba.conf"),
+    "42501": (SourceRefused, "grant the right; `python -m groundwork doctor` prints the statements"),
+    "3D000": (SourceRefused, "check the database's name in the connection URL"),
+    "55006": (SourceBusy, "wait for the other run to end, or end it"),
+    "53300": (SourceUnreachable, "wait, or raise max_connections at the server"),
+    "53400": (SourceRefused, "raise max_replication_slots at the server, or drop an unused slot"),
+    "57P03": (SourceUnreachable, "wait: the server is starting up or shutting down"),
+    "57P01": (SourceUnreachable, "run again: the server closed the connection"),
+}
+
+
+def _translated(where: str, fields: dict[str, str]) -> SourceError:
+    """The server's error in our tree; its detail and hint may hold row values and are left out."""
+    code = fields.get("C", "")
+    kind, fix = _KINDS.get(code, (SourceError, ""))
+    return kind(where, f"PostgreSQL says: {fields.get('M', 'unknown error')} ({code})", fix=fix)
