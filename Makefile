@@ -1,0 +1,61 @@
+# The whole interface: `make help`.
+SHELL := /bin/bash
+UV_VERSION := 0.13.9
+UV := .tools/uv/bin/uv
+PYTHON := .venv/bin/python
+export UV_PROJECT_ENVIRONMENT := .venv
+export DO_NOT_TRACK := 1
+# Nothing of the project needs the network once it is set up.
+export DBT_SEND_ANONYMOUS_USAGE_STATS := false
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo serve check format render test test-fast bench clean
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+$(UV):
+	@python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --target .tools/uv uv==$(UV_VERSION)
+
+.venv/.ready: $(UV) pyproject.toml uv.lock
+	@$(UV) sync --locked --quiet
+	@touch $@
+
+setup: .venv/.ready ## install everything into the project: uv, then the locked packages
+
+demo: setup ## see the whole platform work on this machine, once; again: only what changed
+	@$(PYTHON) -m demo run
+
+serve: setup ## run the platform until Ctrl-C: server, worker, schedules, shop, UI
+	@$(PYTHON) -m demo serve
+
+check: setup ## everything that can be known without running: style, types, imports, SQL, YAML, lock file
+	$(UV) lock --check --quiet
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy
+	.venv/bin/lint-imports
+	.venv/bin/sqlfluff lint --disable-progress-bar dbt
+	.venv/bin/yamllint --strict .
+	$(PYTHON) -m groundwork render --check
+	$(PYTHON) -m groundwork check
+
+format: setup ## bring the code into shape
+	$(PYTHON) -m ruff check --fix .
+	$(PYTHON) -m ruff format .
+	.venv/bin/sqlfluff fix --disable-progress-bar dbt
+
+render: setup ## write what is generated from the catalog
+	$(PYTHON) -m groundwork render
+
+test: setup ## every test, with the real parts
+	$(PYTHON) -m pytest
+
+test-fast: setup ## the tests that take less than a minute together
+	$(PYTHON) -m pytest tests/unit tests/contracts tests/repository -m "not slow" -q
+
+bench: setup ## measure; peers are installed in environments of their own
+	$(PYTHON) -m benchmarks
+
+clean: ## remove what ran here (data, logs), keep what is installed
+	rm -rf .groundwork dbt/target dbt/logs logs
