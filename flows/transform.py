@@ -1,0 +1,23 @@
+"""Transform: landing becomes staging becomes visualization, tested on the way."""
+
+from __future__ import annotations
+
+import sys
+
+from prefect import flow
+
+from tasks.dbt import build
+
+
+@flow(name="transform", flow_run_name="transform")
+def transform(select: str = "") -> None:
+    """Build and test dbt's models; a data test that fails, fails this run.
+
+    Args:
+        select: dbt's selection syntax; everything when empty.
+    """
+    build(select)
+
+
+if __name__ == "__main__":
+    transform(*sys.argv[1:])

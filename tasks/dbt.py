@@ -1,0 +1,92 @@
+"""dbt: from landing to what people see, in the writer's turn, with its results kept."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prefect import task
+
+if TYPE_CHECKING:
+    from groundwork.settings import Settings
+
+# Unit tests prove the models' logic with rows of their own; they belong to CI, not to every run.
+BUILD = ["build", "--exclude-resource-type", "unit_test"]
+
+
+@task(task_run_name="dbt-build")
+def build(select: str = "") -> list[dict[str, Any]]:
+    """Build and test models; the results are kept even when some fail.
+
+    Args:
+        select: dbt's selection syntax; everything when empty.
+
+    Returns:
+        One record per node.
+
+    Raises:
+        ValueError: from prefect-dbt, naming every node that failed.
+    """
+    from groundwork import dbt_results
+    from groundwork.settings import Settings
+    from tasks.lookup import platform_bucket, run_id
+    from tasks.reports import report_dbt
+
+    settings, records = Settings(), []
+    bucket, target = platform_bucket(settings), settings.dbt.absolute() / "target"
+    (target / "run_results.json").unlink(missing_ok=True)  # those of an earlier run are not ours
+    try:
+        with _writers_turn(settings):
+            _invoke([*BUILD, *(["--select", *select.split()] if select else [])], settings)
+    finally:
+        if (target / "run_results.json").exists():
+            records = dbt_results.store(bucket, target, run_id=run_id())
+            report_dbt(records)
+    return records
+
+
+def _invoke(arguments: list[str], settings: Settings) -> None:
+    from prefect_dbt import PrefectDbtRunner, PrefectDbtSettings
+
+    place, home = settings.dbt.absolute(), Path.cwd()
+    found = PrefectDbtSettings(project_dir=place, profiles_dir=place)
+    try:
+        PrefectDbtRunner(settings=found, raise_on_failure=True).invoke(arguments)
+    finally:
+        os.chdir(home)  # dbt moves into its project
+        _let_go()
+
+
+@contextmanager
+def _writers_turn(settings: Settings) -> Iterator[None]:
+    """Tell dbt where the warehouse is, with landing tables to read; hold DuckDB's single place."""
+    from groundwork.catalog import load_catalog
+    from groundwork.load import prepare
+    from groundwork.warehouses import open_warehouse
+    from groundwork.warehouses.duckdb import writer_lock
+
+    os.environ["GROUNDWORK_WAREHOUSE"] = settings.warehouse
+    with open_warehouse(settings, who="transform") as warehouse:
+        prepare(load_catalog(settings.catalog).values(), warehouse)
+    if settings.warehouse != "duckdb":
+        yield
+        return
+    os.environ["GROUNDWORK_DUCKDB_PATH"] = str(settings.duckdb_file)
+    with writer_lock(settings.duckdb_file, "transform"):
+        yield
+
+
+def _let_go() -> None:
+    """Close what dbt keeps open until the process ends, so that others can have the warehouse."""
+    from dbt.adapters.factory import reset_adapters
+
+    reset_adapters()
+    if os.environ["GROUNDWORK_WAREHOUSE"] == "duckdb":
+        from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+
+        if DuckDBConnectionManager._ENV is not None:
+            DuckDBConnectionManager._ENV.close()
+        DuckDBConnectionManager.close_all_connections()

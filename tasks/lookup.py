@@ -1,0 +1,74 @@
+"""Where things are, for a flow run: the environment first, Prefect's blocks and variables second."""
+
+from __future__ import annotations
+
+from groundwork.bucket import Bucket, open_bucket, s3_client
+from groundwork.errors import SettingMissing
+from groundwork.settings import Named, Settings, resolve_from_environment
+
+BUCKET_BLOCK = "groundwork-bucket"
+"""Name of the S3Bucket block; `deployments.apply` makes it."""
+
+
+def resolve(named: Named) -> str:
+    """Look a named value up: environment, then Prefect's Secret block or Variable of that name.
+
+    Raises:
+        SettingMissing: when it is in neither.
+    """
+    from prefect.blocks.system import Secret
+    from prefect.variables import Variable
+
+    try:
+        return resolve_from_environment(named)
+    except SettingMissing:
+        if named.variable:
+            found = Variable.get(named.name.replace("-", "_"))
+        else:
+            try:
+                found = Secret.load(named.name).get()  # type: ignore[union-attr]
+            except ValueError:  # Prefect's word for a block that is not there
+                found = None
+        if not found:
+            raise
+        return str(found)
+
+
+def platform_bucket(settings: Settings) -> Bucket:
+    """The bucket: GROUNDWORK_BUCKET, or else what the block `groundwork-bucket` says.
+
+    Credentials are the block's when it speaks of the same place; otherwise boto3 finds them itself.
+    """
+    block = None if settings.bucket.startswith("file:") else _bucket_block()
+    if block is None:
+        return open_bucket(settings.bucket_url)
+    url = f"s3://{block.bucket_name}/{block.bucket_folder}".rstrip("/")
+    if settings.bucket and settings.bucket.rstrip("/") != url:
+        return open_bucket(settings.bucket)
+    session = block.credentials.get_boto3_session()
+    keys = session.get_credentials()
+    options = {"region_name": session.region_name}
+    if keys:
+        options["aws_access_key_id"] = keys.access_key
+        options["aws_secret_access_key"] = keys.secret_key
+        options["aws_session_token"] = keys.token
+    endpoint = block.credentials.aws_client_parameters.endpoint_url
+    if endpoint:
+        options["endpoint_url"] = endpoint
+    return open_bucket(url, s3_client(**options))
+
+
+def _bucket_block():  # type: ignore[no-untyped-def]
+    from prefect_aws import S3Bucket
+
+    try:
+        return S3Bucket.load(BUCKET_BLOCK)
+    except ValueError:
+        return None
+
+
+def run_id() -> str:
+    """Id of the flow run this runs in: every row, batch and ledger entry names it."""
+    from prefect.runtime import flow_run
+
+    return str(flow_run.id or "")
