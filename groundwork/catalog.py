@@ -52,8 +52,14 @@ def _guess(word: str, known: list[str]) -> str:
     return f". Did you mean '{close[0]}'?" if close else ""
 
 
-Name = Annotated[str, AfterValidator(_name)]
-ColumnType = Annotated[str, BeforeValidator(_column_type)]
+Name = Annotated[
+    str, AfterValidator(_name), WithJsonSchema({"type": "string", "pattern": f"^{_NAME.pattern}$"})
+]
+ColumnType = Annotated[
+    str,
+    BeforeValidator(_column_type),
+    WithJsonSchema({"type": "string", "pattern": f"^({_TYPE.pattern})$"}),
+]
 Replication = Literal["full_table", "incremental", "log_based"]
 
 

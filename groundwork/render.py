@@ -7,7 +7,7 @@ catalog says. Rendering reads nothing but the catalog, and gives the same bytes 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
@@ -167,24 +167,24 @@ def _base_sql(source: AnySource, name: str, stream: Stream) -> str:
     if key:
         lines.append(f"        key=[{', '.join(_literal(column) for column in key)}],")
     lines.append("        columns=[")
-    lines += [f"            {_column(column, entry, records)}," for column, entry in stream.columns.items()]
+    lines += [f"            {_column(column, entry, records, _literal)}," for column, entry in stream.columns.items()]
     lines.append("        ],")
     if key and stream.replication == "log_based":
         lines.append("        log_based=true,")
     return "\n".join([*lines, "    )", "}}"]) + "\n"
 
 
-def _column(name: str, column: Column, records: bool) -> str:
-    entry = f"'name': {_literal(name)}, 'type': {_literal(column.type)}"
+def _column(name: str, column: Column, records: bool, quote: Callable[[str], str]) -> str:
+    """What the macros need to know of a column, as a Jinja or YAML map."""
+    entry = {"name": quote(name), "type": quote(column.type)}
     if records:
-        path = (column.path or name).split(".")
-        entry += f", 'path': [{', '.join(_literal(part) for part in path)}]"
-    return "{" + entry + "}"
+        entry["path"] = f"[{', '.join(quote(part) for part in (column.path or name).split('.'))}]"
+    return "{" + ", ".join(f"{quote(word)}: {value}" for word, value in entry.items()) + "}"
 
 
 def _base_yml(source: AnySource, name: str, stream: Stream) -> str:
     """Contract, descriptions and data tests of one base model."""
-    key = stream.primary_key
+    key, records = stream.primary_key, not isinstance(source, PostgresSource)
     what = stream.description or f"Records of {name}."
     rows = "Newest version of every record, tombstones included." if key else "Every row a record."
     lines = [
@@ -207,8 +207,7 @@ def _base_yml(source: AnySource, name: str, stream: Stream) -> str:
             f"            columns: [{', '.join(_text(_identifier(c)) for c in key or ['_file', '_row'])}]",
         ]
     if key:
-        path = not isinstance(source, PostgresSource)
-        columns = [_column(column, stream.columns[column], path) for column in key]
+        columns = [_column(c, stream.columns[c], records, _quoted) for c in key]
         lines += [
             "      - keys_fit:",
             "          arguments:",

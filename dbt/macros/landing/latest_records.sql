@@ -1,0 +1,194 @@
+{#- The newest version of every record, tombstones included: what a base model is.
+
+    A run reads the landing rows of batches it has not seen, takes the newest per key and writes it if it is newer
+    than the row present in the table: its cost follows what changed. It is the same table as a full refresh gives,
+    because everything that could make them differ is read anew from landing:
+
+    - a column the table does not have yet: the whole history, once;
+    - a key with a value that the log did not repeat (`_unchanged`): the history of this key;
+    - a truncate: the table's rows that stand before it.
+
+    docs/decisions/0010-base-models.md has the other way, and the figures. -#}
+{% macro latest_records(landing, key, columns, log_based=false) -%}
+{%- set names = columns | map(attribute='name') | list -%}
+{%- set incremental = is_incremental() and not lacks_a_column(this, names) -%}
+{%- set record = "landing_row._operation <> 'truncate'" %}
+with truncated as (
+    -- whatever stands before this place in the source's order is gone
+    select max(_sequence) as _sequence from {{ landing }} where _operation = 'truncate'
+),
+
+{% if incremental -%}
+seen as (
+    {{ newest_batch_in(this) }}
+),
+
+fresh as (
+    {{ landed(landing, key, columns, record ~ ' and ' ~ is_fresh(), join='cross join seen') }}
+),
+
+present as (
+    select {{ columns_of('old', key) }}, {{ columns_of('old', ['_sequence', '_unchanged', '_batch_id', '_file', '_row']) }}
+    from {{ this }} as old
+    inner join (select distinct {{ columns_of('', key) }} from fresh) as touched on {{ same('old', 'touched', key) }}
+),
+
+{% if log_based -%}
+patched_keys as (
+    select {{ columns_of('', key) }} from fresh where _unchanged is not null
+    union
+    select {{ columns_of('', key) }} from present where _unchanged is not null
+),
+
+{% endif -%}
+{%- elif log_based -%}
+patched_keys as (
+    select distinct {{ columns_of('', key) }}
+    from ({{ landed(landing, key, columns, record ~ ' and landing_row._unchanged is not null', narrow=true) }}) as patches
+),
+
+{% endif -%}
+{%- if log_based -%}
+history as (
+    select {{ columns_of('versions', names + metadata_columns()) }}
+    from ({{ landed(landing, key, columns, record) }}) as versions
+    inner join patched_keys on {{ same('versions', 'patched_keys', key) }}
+),
+
+patched as (
+    {{ with_last_known_values('history', key, names) }}
+),
+
+{% endif -%}
+versions as (
+    {% if not log_based and incremental -%}
+    select {{ columns_of('', names + metadata_columns()) }} from fresh
+    {%- elif not log_based -%}
+    {{ landed(landing, key, columns, record) }}
+    {%- else -%}
+    select {{ columns_of('whole', names + metadata_columns()) }}
+    from {% if incremental %}fresh{% else %}({{ landed(landing, key, columns, record) }}){% endif %} as whole
+    left join patched_keys on {{ same('whole', 'patched_keys', key) }}
+    where patched_keys.{{ column_name(key[0]) }} is null
+    union all
+    select {{ columns_of('', names + metadata_columns()) }} from patched
+    {%- endif %}
+),
+
+ranked as (
+    select
+        {{ columns_of('', names + metadata_columns()) }},
+        row_number() over (partition by {{ columns_of('', key) }} order by {{ newest_first() }}) as _recency
+    from versions
+    where {% for name in key %}{{ ' and ' if not loop.first }}{{ column_name(name) }} is not null{% endfor %}
+),
+
+newest as (
+    select {{ columns_of('ranked', names + metadata_columns()) }}
+    from ranked
+    {% if incremental -%}
+    left join present on {{ same('ranked', 'present', key) }}
+    {% endif -%}
+    where ranked._recency = 1
+    {%- if incremental %}
+        and (present._sequence is null or {{ stands_at_or_after('ranked', 'present') }})
+    {%- endif %}
+)
+
+{{ as_base('newest', key, columns) }}
+{%- if incremental %}
+
+union all
+
+{{ swept_away(this, 'newest', key, names) }}
+{%- endif %}
+{%- endmacro %}
+
+{#- Every value the log did not repeat, replaced by the last one known: the newest earlier version of the record that
+    has it. A real null is a value, so known values carry a mark in front while looking back. -#}
+{% macro with_last_known_values(history, key, names) -%}
+    select
+        {%- for name in names %}
+        {% if name in key -%}
+        {{ column_name(name) }},
+        {%- else -%}
+        {%- set known -%}
+            last_value(case
+                when {{ is_unchanged(name) }} then null
+                else coalesce('=' || {{ column_name(name) }}, '-')
+            end ignore nulls) over (
+                partition by {{ columns_of('', key) }} order by _sequence, _batch_id, _file, _row
+                rows between unbounded preceding and current row
+            )
+        {%- endset -%}
+        case when {{ known }} <> '-' then substr({{ known }}, 2) end as {{ column_name(name) }},
+        {%- endif -%}
+        {%- endfor %}
+        {{ columns_of('', metadata_columns()) }}
+    from {{ history }}
+{%- endmacro %}
+
+{#- Whether `_unchanged`, a JSON array of names, holds this one: a name with its quotes cannot stand inside another.
+    Names beyond ASCII may be written as they are or as \\u escapes. -#}
+{% macro is_unchanged(name) -%}
+    {%- set escaped = tojson(name) -%}
+    {%- set plain = '"' ~ name | replace('\\', '\\\\') | replace('"', '\\"') ~ '"' -%}
+    contains(coalesce(_unchanged, ''), '{{ escaped | replace("'", "''") }}')
+    {%- if plain != escaped %} or contains(coalesce(_unchanged, ''), '{{ plain | replace("'", "''") }}'){% endif -%}
+{%- endmacro %}
+
+{#- Landed rows as the base table has them: typed, with what did not fit, and struck out by a later truncate. -#}
+{% macro as_base(rows, key, columns, operation='_operation') -%}
+select
+    {%- for column in columns %}
+    {% set text = 'landed_row.' ~ column_name(column.name) -%}
+    {{ text if column.name in key else typed(text, column.type) }} as {{ column_name(column.name) }},
+    {%- endfor %}
+    case
+        when landed_row.{{ operation }} <> 'delete' and landed_row._sequence < truncated._sequence then 'truncate'
+        else landed_row.{{ operation }}
+    end as _operation,
+    {{ columns_of('landed_row', metadata_columns() | reject('equalto', '_operation') | list) }},
+    {{ cast_failures(columns, key) }} as _cast_failures,
+    {{ utc_now() }} as _built_at
+from {{ rows }} as landed_row
+cross join truncated
+{%- endmacro %}
+
+{#- Rows of the present table that stand before the newest truncate, and are not written anew anyway. -#}
+{% macro swept_away(present, rows, key, names) -%}
+select
+    {{ columns_of('old', names) }},
+    'truncate' as _operation,
+    {{ columns_of('old', metadata_columns() | reject('equalto', '_operation') | list) }},
+    old._cast_failures,
+    {{ utc_now() }} as _built_at
+from {{ present }} as old
+inner join truncated on old._sequence < truncated._sequence
+left join {{ rows }} as anew on {{ same('old', 'anew', key) }}
+where old._operation not in ('delete', 'truncate') and anew._sequence is null
+{%- endmacro %}
+
+{#- How far the table has seen landing. Rows that were overtaken leave no trace in it, so the newest batch it shows may
+    be older than the newest it read: then a batch is read twice, which changes nothing. Never is one missed: batches
+    are numbered and loaded in order, and one that was loaded again (a replay) has a newer `_loaded_at`. -#}
+{% macro newest_batch_in(present) -%}
+    select
+        coalesce(max(_batch_id), '') as _batch_id,
+        coalesce(max(_loaded_at), cast('1970-01-01 00:00:00' as timestamp)) as _loaded_at
+    from {{ present }}
+{%- endmacro %}
+
+{% macro is_fresh() -%}
+    (landing_row._batch_id > seen._batch_id or landing_row._loaded_at > seen._loaded_at)
+{%- endmacro %}
+
+{#- Whether a table misses one of the columns. Says no when it cannot tell (a unit test's fixture has no columns). -#}
+{% macro lacks_a_column(relation, names) -%}
+    {%- if not execute -%}{{ return(false) }}{%- endif -%}
+    {%- set present = adapter.get_columns_in_relation(relation) | map(attribute='name') | map('lower') | list -%}
+    {%- for name in names if present and name | lower not in present -%}
+        {{ return(true) }}
+    {%- endfor -%}
+    {{ return(false) }}
+{%- endmacro %}

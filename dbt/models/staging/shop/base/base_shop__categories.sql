@@ -1,0 +1,22 @@
+{#- Generated from catalog/shop.yml by `python -m groundwork render`: change the catalog, not this. -#}
+{{
+    config(
+        materialized='incremental',
+        incremental_strategy='merge',
+        unique_key=['id'],
+        on_schema_change='append_new_columns',
+    )
+}}
+
+{{
+    latest_records(
+        source('shop', 'categories'),
+        key=['id'],
+        columns=[
+            {'name': 'id', 'type': 'integer'},
+            {'name': 'parent_id', 'type': 'integer'},
+            {'name': 'name', 'type': 'text'},
+        ],
+        log_based=true,
+    )
+}}

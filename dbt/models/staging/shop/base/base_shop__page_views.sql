@@ -1,0 +1,22 @@
+{#- Generated from catalog/shop.yml by `python -m groundwork render`: change the catalog, not this. -#}
+{{
+    config(
+        materialized='incremental',
+        incremental_strategy='merge',
+        unique_key=['_file', '_row'],
+        on_schema_change='append_new_columns',
+    )
+}}
+
+{{
+    keyless_records(
+        source('shop', 'page_views'),
+        columns=[
+            {'name': 'viewed_at', 'type': 'timestamp'},
+            {'name': 'customer_id', 'type': 'integer'},
+            {'name': 'product_id', 'type': 'integer'},
+            {'name': 'path', 'type': 'text'},
+            {'name': 'client_address', 'type': 'text'},
+        ],
+    )
+}}

@@ -1,0 +1,24 @@
+{#- Generated from catalog/shop.yml by `python -m groundwork render`: change the catalog, not this. -#}
+{{
+    config(
+        materialized='incremental',
+        incremental_strategy='merge',
+        unique_key=['id'],
+        on_schema_change='append_new_columns',
+    )
+}}
+
+{{
+    latest_records(
+        source('shop', 'price_changes'),
+        key=['id'],
+        columns=[
+            {'name': 'id', 'type': 'integer'},
+            {'name': 'product_id', 'type': 'integer'},
+            {'name': 'old_price', 'type': 'decimal(12,2)'},
+            {'name': 'new_price', 'type': 'decimal(12,2)'},
+            {'name': 'changed_at', 'type': 'timestamp'},
+        ],
+        log_based=true,
+    )
+}}

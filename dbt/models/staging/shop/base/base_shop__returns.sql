@@ -1,0 +1,25 @@
+{#- Generated from catalog/shop.yml by `python -m groundwork render`: change the catalog, not this. -#}
+{{
+    config(
+        materialized='incremental',
+        incremental_strategy='merge',
+        unique_key=['id'],
+        on_schema_change='append_new_columns',
+    )
+}}
+
+{{
+    latest_records(
+        source('shop', 'returns'),
+        key=['id'],
+        columns=[
+            {'name': 'id', 'type': 'integer'},
+            {'name': 'order_id', 'type': 'integer'},
+            {'name': 'line_number', 'type': 'integer'},
+            {'name': 'quantity', 'type': 'integer'},
+            {'name': 'reason', 'type': 'text'},
+            {'name': 'returned_on', 'type': 'date'},
+        ],
+        log_based=true,
+    )
+}}

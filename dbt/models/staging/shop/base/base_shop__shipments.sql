@@ -1,0 +1,26 @@
+{#- Generated from catalog/shop.yml by `python -m groundwork render`: change the catalog, not this. -#}
+{{
+    config(
+        materialized='incremental',
+        incremental_strategy='merge',
+        unique_key=['id'],
+        on_schema_change='append_new_columns',
+    )
+}}
+
+{{
+    latest_records(
+        source('shop', 'shipments'),
+        key=['id'],
+        columns=[
+            {'name': 'id', 'type': 'text'},
+            {'name': 'order_id', 'type': 'integer'},
+            {'name': 'carrier', 'type': 'text'},
+            {'name': 'tracking_number', 'type': 'text'},
+            {'name': 'shipped_at', 'type': 'timestamp'},
+            {'name': 'delivered_at', 'type': 'timestamp'},
+            {'name': 'transit', 'type': 'text'},
+        ],
+        log_based=true,
+    )
+}}

@@ -1,0 +1,24 @@
+{#- Generated from catalog/shop.yml by `python -m groundwork render`: change the catalog, not this. -#}
+{{
+    config(
+        materialized='incremental',
+        incremental_strategy='merge',
+        unique_key=['id', 'moved_at'],
+        on_schema_change='append_new_columns',
+    )
+}}
+
+{{
+    latest_records(
+        source('shop', 'stock_movements'),
+        key=['id', 'moved_at'],
+        columns=[
+            {'name': 'id', 'type': 'integer'},
+            {'name': 'moved_at', 'type': 'timestamp'},
+            {'name': 'product_id', 'type': 'integer'},
+            {'name': 'warehouse_code', 'type': 'text'},
+            {'name': 'quantity', 'type': 'integer'},
+        ],
+        log_based=true,
+    )
+}}
