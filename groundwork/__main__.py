@@ -1,0 +1,204 @@
+"""The command line: ``python -m groundwork <command>``. What it does, the flows do on schedule."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from groundwork.catalog import AnySource, Catalog, PostgresSource, load_catalog
+from groundwork.errors import CatalogError, GroundworkError
+from groundwork.settings import Named, Settings, resolve_from_environment
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; 0 when all is well, 1 with one clear line on standard error when not."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    options = _parser().parse_args(arguments)
+    command: Callable[[argparse.Namespace], int] = options.command
+    try:
+        return command(options)
+    except GroundworkError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m groundwork", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    def add(name: str, does: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text)
+        command.set_defaults(command=does)
+        return command
+
+    check = add("check", _check, "hold the catalog against itself, prefect.yaml and what is generated")
+    check.add_argument("--live", action="store_true", help="also against the sources themselves")
+    render = add("render", _render, "write what is generated from the catalog")
+    render.add_argument("--check", action="store_true", help="write nothing; fail when something is stale")
+    discover = add("discover", _discover, "draft a catalog entry from a live PostgreSQL")
+    discover.add_argument("source", help="name of the new source")
+    discover.add_argument("--secret", required=True, help="name of the secret that holds its URL")
+    discover.add_argument("--schema", default="public")
+    doctor = add("doctor", _doctor, "look at bucket, warehouse and sources; say what is wrong")
+    doctor.add_argument("--sql", action="store_true", help="print the SQL that prepares a PostgreSQL source")
+    for name, does, text in (
+        ("extract", _extract, "read what is new of a source into the bucket"),
+        ("full-refresh", _extract, "read everything of a source again, as a new snapshot"),
+        ("load", _load, "load what the ledger does not know into landing"),
+        ("replay", _load, "empty a source's landing tables and load all from the bucket again"),
+    ):
+        command = add(name, does, text)
+        command.add_argument("source")
+        command.set_defaults(name=name)
+    explain = add("explain", _explain, "follow a row back to its file, its run and its log lines")
+    explain.add_argument("table", help="schema.table, e.g. visualization.orders")
+    explain.add_argument("key", help="column=value")
+    sql = add("sql", _sql, "run one statement in the warehouse and print its rows")
+    sql.add_argument("statement")
+    return parser
+
+
+def _catalog() -> Catalog:
+    return load_catalog(Settings().catalog)
+
+
+def _check(options: argparse.Namespace) -> int:
+    from groundwork.schedules import check_schedules
+
+    catalog = _catalog()
+    problems = check_schedules(catalog, Path("prefect.yaml"))
+    if options.live:
+        problems += [problem for entry in catalog.values() for problem in _live_problems(entry)]
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    if not problems:
+        streams = sum(len(entry.streams) for entry in catalog.values())
+        print(f"catalog: {len(catalog)} sources, {streams} streams, all well")
+    return 1 if problems else 0
+
+
+def _live_problems(entry: AnySource) -> list[str]:
+    """What the source itself says against its entry."""
+    if not isinstance(entry, PostgresSource):
+        return []
+    from groundwork.sources.tables import published
+    from groundwork.sources.wire import Address, Connection
+
+    where = f"source '{entry.source}'"
+    address = Address.parse(resolve_from_environment(entry.connection.url), where)
+    with Connection(address, where) as connection:
+        tables = published(connection, entry)
+    return [
+        f"catalog/{entry.source}.yml: streams.{stream}.columns: '{column}' exists at the source and is not "
+        "declared. It is landed; declare it to have it in staging."
+        for stream, table in tables.items()
+        for column in table.columns.keys() - entry.streams[stream].columns.keys()
+    ]
+
+
+def _render(options: argparse.Namespace) -> int:
+    from groundwork.render import render, stale
+
+    if options.check:
+        files = stale(_catalog(), Path())
+        for file in files:
+            print(f"{file}: is not what the catalog says; run `make render`", file=sys.stderr)
+        return 1 if files else 0
+    for file in render(_catalog(), Path()):
+        print(f"wrote {file}")
+    return 0
+
+
+def _discover(options: argparse.Namespace) -> int:
+    from groundwork.discover import discover_postgres
+
+    url = resolve_from_environment(Named(secret=options.secret))
+    print(discover_postgres(url, options.source, options.secret, options.schema), end="")
+    return 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from groundwork.bucket import open_bucket
+    from groundwork.doctor import examine, preparation
+
+    settings, catalog = Settings(), _catalog()
+    if options.sql:
+        print("\n\n".join(filter(None, (preparation(entry) for entry in catalog.values()))))
+        return 0
+    ill = 0
+    for finding in examine(
+        settings, catalog, lambda: open_bucket(settings.bucket_url), resolve_from_environment
+    ):
+        ill += bool(finding.problem)
+        print(f"{'✗' if finding.problem else '✓'} {finding.what}")
+        if finding.problem:
+            print(f"    {finding.problem}")
+    return 1 if ill else 0
+
+
+def _extract(options: argparse.Namespace) -> int:
+    from groundwork.bucket import open_bucket
+    from groundwork.extract import extract, open_source
+
+    settings, entry = Settings(), _catalog()[options.source]
+    bucket = open_bucket(settings.bucket_url)
+    source = open_source(entry, resolve_from_environment, bucket)
+    extract(entry, source, bucket, full_refresh=options.name == "full-refresh")
+    return 0
+
+
+def _load(options: argparse.Namespace) -> int:
+    from groundwork.bucket import open_bucket
+    from groundwork.load import load, replay
+    from groundwork.warehouses import open_warehouse
+
+    settings, entry = Settings(), _catalog()[options.source]
+    bring = replay if options.name == "replay" else load
+    with open_warehouse(settings, who=f"{options.name} {entry.source}") as warehouse:
+        loaded = bring(entry, open_bucket(settings.bucket_url), warehouse)
+    print(f"{options.name}: {len(loaded.batches)} batches, {sum(loaded.rows.values())} rows")
+    return 0
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from groundwork.lineage import explain
+    from groundwork.warehouses import open_warehouse
+
+    column, _, value = options.key.partition("=")
+    with open_warehouse(Settings(), who="explain", read_only=True) as warehouse:
+        lineage = explain(warehouse, options.table, column, value)
+    for part in (lineage.row, lineage.times, lineage.place):
+        width = max(map(len, part), default=0)
+        for name, entry in part.items():
+            print(f"  {name:<{width}}  {entry}")
+        print()
+    for at, level, message in lineage.log_lines:
+        print(f"  {at:%H:%M:%S} {level:>3} {message}")
+    return 0
+
+
+def _sql(options: argparse.Namespace) -> int:
+    from groundwork.warehouses import open_warehouse
+
+    settings = Settings()
+    if not settings.duckdb_file.exists():
+        fix = "run `make demo`, or load a source, first"
+        raise CatalogError(str(settings.duckdb_file), "there is no warehouse yet", fix=fix)
+    with open_warehouse(settings, who="sql", read_only=True) as warehouse:
+        _print_rows(warehouse.query(options.statement))
+    return 0
+
+
+def _print_rows(rows: list[tuple[Any, ...]]) -> None:
+    texts = [["" if value is None else str(value) for value in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
+    for row in texts:
+        print("  ".join(f"{text:<{width}}" for text, width in zip(row, widths, strict=True)).rstrip())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
