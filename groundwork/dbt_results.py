@@ -18,6 +18,7 @@ from groundwork.sources import Cursors
 from groundwork.sources.pushed import Reached, Records
 
 PREFIX = "artifacts/dbt"
+FAILED = ("error", "fail", "runtime error")
 NEWEST_MANIFEST = f"{PREFIX}/manifest.json"
 """The manifest of the newest invocation, for those who ask what depends on what."""
 
@@ -118,3 +119,17 @@ def _record(
         "started_at": work.get("started_at"),
         "completed_at": work.get("completed_at"),
     }
+
+
+def failed_nodes(bucket: Bucket, run_id: str) -> list[str]:
+    """dbt's unique ids of what failed in a flow run of today or yesterday; empty when dbt did not run."""
+    today = datetime.now(UTC).date()
+    for day in (today, today - timedelta(days=1)):
+        keys = [stored.key for stored in bucket.list(f"{PREFIX}/{day}/")]
+        for key in sorted(keys, reverse=True):
+            if not key.endswith("/records.jsonl"):
+                continue
+            records = [json.loads(line) for line in bucket.get(key).decode().splitlines()]
+            if records and records[0]["flow_run_id"] == run_id:
+                return [r["unique_id"] for r in records if r["status"] in FAILED]
+    return []

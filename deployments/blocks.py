@@ -1,0 +1,160 @@
+"""Blocks and variables that runs look up, made from this process's environment.
+
+A value that the environment does not hold is left as it is in Prefect, so applying from a machine that
+knows no secrets takes none away.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote, unquote, urlencode, urlsplit
+
+from prefect.blocks.core import Block
+from prefect.blocks.notifications import SlackWebhook
+from prefect.blocks.system import Secret
+from prefect.variables import Variable
+from pydantic import BaseModel
+
+from deployments.changes import Change
+from groundwork.catalog import Catalog
+from groundwork.notices import is_loopback
+from groundwork.settings import Named, Settings
+from tasks.lookup import BUCKET_BLOCK
+
+MAIL_BLOCK = "groundwork-mail"
+"""A "Slack Webhook" by type, but its address is a mail server's: Prefect hands it to Apprise, which mails."""
+
+AWS_BLOCK = "groundwork-aws"
+
+OWN = [
+    Named(secret="groundwork-smtp-url"),
+    Named(variable="groundwork-alert-from"),
+    Named(variable="groundwork-alert-to"),
+]
+
+
+def apply_blocks(catalog: Catalog, settings: Settings, *, dry_run: bool) -> Iterator[Change]:
+    """Make Prefect's blocks and variables agree with the environment."""
+    wanted = {named.name: named for named in [*OWN, *_named(list(catalog.values()))]}
+    for named in wanted.values():
+        value = os.environ.get(named.environment_name, "")
+        if named.variable:
+            yield _variable(named.name.replace("-", "_"), value, dry_run=dry_run)
+        elif value:
+            yield _block(Secret(value=value), named.name, dry_run=dry_run)
+        else:
+            yield _known(Secret, named.name, named.environment_name)
+    if os.environ.get("GROUNDWORK_SMTP_URL"):
+        yield _block(mail_block(), MAIL_BLOCK, dry_run=dry_run)
+    else:
+        yield _known(SlackWebhook, MAIL_BLOCK, "GROUNDWORK_SMTP_URL")
+    if settings.bucket.startswith("s3://"):
+        yield from _bucket(settings.bucket, dry_run=dry_run)
+
+
+def mail_block() -> SlackWebhook:
+    """The block through which the server mails, from GROUNDWORK_SMTP_URL, ALERT_FROM and ALERT_TO."""
+    where = urlsplit(os.environ["GROUNDWORK_SMTP_URL"])
+    mode = "ssl" if where.scheme == "smtps" else "starttls"
+    if mode == "starttls" and is_loopback(where.hostname or ""):
+        mode = "insecure"
+    login = ""
+    if where.username:
+        login = f"{quote(unquote(where.username), safe='')}:{quote(unquote(where.password or ''), safe='')}@"
+    port = where.port or (465 if mode == "ssl" else 587)
+    options = {
+        "smtp": where.hostname,
+        "from": os.environ.get("GROUNDWORK_ALERT_FROM", ""),
+        "to": os.environ.get("GROUNDWORK_ALERT_TO", ""),
+        "mode": mode,
+        "format": "text",
+    }
+    scheme = "mailtos" if mode == "ssl" else "mailto"
+    url = f"{scheme}://{login}{where.hostname}:{port}?{urlencode(options)}"
+    return SlackWebhook(url=url, notify_type="failure")  # type: ignore[arg-type]
+
+
+def _bucket(url: str, *, dry_run: bool) -> Iterator[Change]:
+    from prefect_aws import AwsCredentials, S3Bucket
+
+    keys = {
+        "aws_access_key_id": os.environ.get("AWS_ACCESS_KEY_ID"),
+        "aws_secret_access_key": os.environ.get("AWS_SECRET_ACCESS_KEY"),
+        "region_name": os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"),
+    }
+    given: dict[str, Any] = {name: value for name, value in keys.items() if value}
+    if endpoint := os.environ.get("AWS_ENDPOINT_URL_S3"):
+        given["aws_client_parameters"] = {"endpoint_url": endpoint}
+    credentials = AwsCredentials(**given)
+    yield _block(credentials, AWS_BLOCK, dry_run=dry_run)
+    saved = _loaded(AwsCredentials, AWS_BLOCK) or credentials
+    place = urlsplit(url)
+    bucket = S3Bucket(
+        bucket_name=place.netloc, bucket_folder=place.path.strip("/"), credentials=saved
+    )
+    yield _block(bucket, BUCKET_BLOCK, dry_run=dry_run)
+
+
+def _block(block: Block, name: str, *, dry_run: bool) -> Change:
+    kind, existing = f"block {block.get_block_type_slug()}", _loaded(type(block), name)
+    if existing is not None and _content(existing) == _content(block):
+        return Change("unchanged", kind, name)
+    if not dry_run:
+        block.save(name, overwrite=True)
+    return Change("updated" if existing is not None else "created", kind, name)
+
+
+def _variable(name: str, value: str, *, dry_run: bool) -> Change:
+    existing = Variable.get(name)
+    if not value:
+        if existing is not None:
+            return Change("unchanged", "variable", name)
+        return Change("missing", "variable", name, f"set {name.upper()} and apply again")
+    if existing == value:
+        return Change("unchanged", "variable", name)
+    if not dry_run:
+        Variable.set(name, value, overwrite=True)
+    return Change("updated" if existing is not None else "created", "variable", name)
+
+
+def _known(kind: type[Block], name: str, environment_name: str) -> Change:
+    label = f"block {kind.get_block_type_slug()}"
+    if _loaded(kind, name) is not None:
+        return Change("unchanged", label, name)
+    return Change("missing", label, name, f"set {environment_name} and apply again")
+
+
+def _loaded(kind: type[Block], name: str) -> Any:
+    try:
+        return kind.load(name)
+    except ValueError:  # Prefect's word for a block that is not there
+        return None
+
+
+def _content(block: Block) -> dict[str, Any]:
+    """A block's fields, secrets in the clear, for comparison only."""
+    content: dict[str, Any] = _plain(block.model_dump(context={"include_secrets": True}, mode="json"))
+    return content
+
+
+def _plain(value: Any) -> Any:
+    """Without what Prefect adds to a block that is saved."""
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items() if not key.startswith("_")}
+    return value
+
+
+def _named(value: Any) -> Iterator[Named]:
+    """Every named value in the catalog."""
+    if isinstance(value, Named):
+        yield value
+    elif isinstance(value, BaseModel):
+        for field in type(value).model_fields:
+            yield from _named(getattr(value, field))
+    elif isinstance(value, dict):
+        yield from _named(list(value.values()))
+    elif isinstance(value, list):
+        for one in value:
+            yield from _named(one)
