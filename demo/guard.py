@@ -30,7 +30,7 @@ WATCHED = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
 
 
 def prctl(option: int, value: int) -> None:
-    """Call Linux' prctl(2); elsewhere do nothing."""
+    """Set an attribute of this process on Linux; elsewhere do nothing."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
 
@@ -62,7 +62,7 @@ def children() -> list[int]:
 
 def reap() -> dict[int, int]:
     """Collect every ended child: process id to exit code."""
-    ended = {}
+    ended: dict[int, int] = {}
     while True:
         try:
             pid, status = os.waitpid(-1, os.WNOHANG)

@@ -43,9 +43,7 @@ class Mailbox:
         policy = email.policy.default
         return [email.message_from_bytes(path.read_bytes(), policy=policy) for path in paths]
 
-    def wait_for(
-        self, predicate: Callable[[EmailMessage], bool], timeout: float = 30.0
-    ) -> EmailMessage:
+    def wait_for(self, predicate: Callable[[EmailMessage], bool], timeout: float = 30.0) -> EmailMessage:
         """The first mail that the predicate accepts, waited for if need be.
 
         Args:
@@ -130,7 +128,9 @@ class _Keeper:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
 
-    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
+    async def handle_DATA(  # noqa: N802  the library's name
+        self, _server: SMTP, _session: Session, envelope: Envelope
+    ) -> str:
         """Keep the mail; the answer 250 is given when it is on the disk under its name."""
         content = envelope.original_content or b""
         path = self.directory / f"{time.time_ns():020d}.eml"
@@ -149,7 +149,7 @@ def main() -> None:
     expected = (USER.encode(), os.environ["MAILBOX_PASSWORD"].encode())
 
     def check(
-        server: SMTP, session: Session, envelope: Envelope, mechanism: str, login: object
+        _server: SMTP, _session: Session, _envelope: Envelope, _mechanism: str, login: object
     ) -> AuthResult:
         given = (login.login, login.password) if isinstance(login, LoginPassword) else None
         return AuthResult(success=given == expected, handled=False)

@@ -20,6 +20,7 @@ import base64
 import binascii
 import hmac
 import http.client
+import json
 import math
 import os
 import sys
@@ -31,7 +32,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar
 
-import asyncpg
+import asyncpg  # type: ignore[import-untyped]
 import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -161,10 +162,9 @@ async def list_records(request: Request) -> Response:
         rows = await connection.fetch(query, *after, since, horizon, limit + 1)
     page, has_more = rows[:limit], len(rows) > limit
     cursor = encode_cursor(page[-1]["updated_at"], page[-1]["id"]) if has_more else None
-    tail = '"has_more":%s,"next_cursor":%s' % (
-        ("true", f'"{cursor}"') if has_more else ("false", "null")
-    )
-    body = '{"data":[%s],%s}' % (",".join(row["record"] for row in page), tail)
+    records = ",".join(row["record"] for row in page)
+    more = json.dumps({"has_more": has_more, "next_cursor": cursor})
+    body = f'{{"data":[{records}],{more[1:]}'
     return Response(body, media_type="application/json")
 
 
@@ -174,7 +174,7 @@ async def health(request: Request) -> Response:
     return JSONResponse({"status": "ok"})
 
 
-async def _answer_error(request: Request, error: Exception) -> Response:
+async def _answer_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     body = {"error": {"code": error.status_code, "message": error.detail}}
     return JSONResponse(body, error.status_code, headers=error.headers)

@@ -66,9 +66,7 @@ class Platform:
         self.parts = set(parts)
         unknown = self.parts - {*PARTS, "workload"}
         if unknown:
-            raise ValueError(
-                f"unknown part {min(unknown)!r}; there are: {', '.join((*PARTS, 'workload'))}"
-            )
+            raise ValueError(f"unknown part {min(unknown)!r}; there are: {', '.join((*PARTS, 'workload'))}")
         self.parts |= {"shop"} if self.parts & {"payments", "workload"} else set()
         self.parts |= {"prefect"} if "worker" in self.parts else set()
         self.today = today
@@ -236,7 +234,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     ended = threading.Event()
 
-    def end(number: int, frame: FrameType | None) -> None:
+    def end(_number: int, _frame: FrameType | None) -> None:
         ended.set()
         raise KeyboardInterrupt
 

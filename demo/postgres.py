@@ -146,9 +146,7 @@ class Postgres(Service):
         # the built-in provider sorts the same on every machine, whatever locales it has
         options += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
         initdb = [*prefix, str(programs / "initdb"), "-D", str(self.data), "-U", SUPERUSER]
-        result = subprocess.run(
-            [*initdb, *options, "--no-sync"], capture_output=True, text=True, check=False
-        )
+        result = subprocess.run([*initdb, *options, "--no-sync"], capture_output=True, text=True, check=False)
         password_file.unlink()
         if result.returncode != 0:
             shutil.rmtree(self.data, ignore_errors=True)
@@ -169,14 +167,11 @@ class Postgres(Service):
             return False  # not listening yet, or still recovering
         return True
 
-    def url(
-        self, database: str = "postgres", *, user: str = SUPERUSER, password: str | None = None
-    ) -> str:
+    def url(self, database: str = "postgres", *, user: str = SUPERUSER, password: str | None = None) -> str:
         """The address `postgresql://user:password@127.0.0.1:port/database`."""
         secret = self.password if password is None else password
         return (
-            f"postgresql://{quote(user, safe='')}:{quote(secret, safe='')}"
-            f"@{LOOPBACK}:{self.port}/{database}"
+            f"postgresql://{quote(user, safe='')}:{quote(secret, safe='')}@{LOOPBACK}:{self.port}/{database}"
         )
 
     @contextmanager

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 REGION = "us-east-1"
-SOCKETS = Path("/tmp")  # noqa: S108  weed puts its local sockets there, named by port
+SOCKETS = Path("/tmp")  # weed puts its local sockets there, named by port
 GRPC_OF_ADMIN = 10_000  # the maintenance worker adds this to the admin port, whatever is set
 
 

@@ -225,8 +225,7 @@ class Service:
             if ended or time.monotonic() > deadline:
                 why = "ended" if ended else f"was not ready after {self.start_timeout:.0f} seconds"
                 raise ServiceError(
-                    f"{self.name}: the program {why}; see {self.log_path}. "
-                    f"Its last lines:\n{self.log_tail()}"
+                    f"{self.name}: the program {why}; see {self.log_path}. Its last lines:\n{self.log_tail()}"
                 )
             time.sleep(0.05)
 

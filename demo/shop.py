@@ -36,7 +36,8 @@ class Shop:
 
     def url(self, role: str) -> str:
         """The database's address for a role: `shop` writes, `groundwork` captures, `provider`
-        reads the payment provider's ledger."""
+        reads the payment provider's ledger.
+        """
         return self.server.url(DATABASE, user=role, password=self.password(role))
 
     def create(self, today: date | None = None) -> bool:
