@@ -5,7 +5,7 @@
 {%- endmacro %}
 
 {% macro default__json_text(text, path) -%}
-    json_extract_string({{ text }}, {{ json_path(path) }})
+    try(json_extract_string({{ text }}, {{ json_path(path) }}))
 {%- endmacro %}
 
 {% macro snowflake__json_text(text, path) -%}

@@ -1,0 +1,25 @@
+select
+    -- ids
+    cast(customer_id as {{ dbt.type_string() }}) as customer_id,
+    cast(product_id as {{ dbt.type_string() }}) as product_id,
+
+    -- strings
+    path,
+    client_address,
+
+    -- timestamps
+    viewed_at,
+
+    -- where the row comes from, and when it passed
+    _operation,
+    _sequence,
+    _committed_at,
+    _stored_at,
+    _loaded_at,
+    _built_at,
+    _batch_id,
+    _file,
+    _row,
+    _run_id
+from {{ ref('base_shop__page_views') }}
+where _operation not in ('delete', 'truncate')

@@ -1,0 +1,28 @@
+select
+    -- ids
+    cast(id as {{ dbt.type_string() }}) as return_id,
+    cast(order_id as {{ dbt.type_string() }}) as order_id,
+
+    -- strings
+    reason,
+
+    -- numerics
+    line_number,
+    quantity,
+
+    -- dates
+    returned_on,
+
+    -- where the row comes from, and when it passed
+    _operation,
+    _sequence,
+    _committed_at,
+    _stored_at,
+    _loaded_at,
+    _built_at,
+    _batch_id,
+    _file,
+    _row,
+    _run_id
+from {{ ref('base_shop__returns') }}
+where _operation not in ('delete', 'truncate')
