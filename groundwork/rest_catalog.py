@@ -71,9 +71,9 @@ _NEEDED = {
 class Paging(_Entry):
     """How one answer leads to the next, and how we know that it was the last."""
 
-    kind: Literal[
-        "single_page", "page_number", "offset", "cursor", "json_link", "header_link"
-    ] = "single_page"
+    kind: Literal["single_page", "page_number", "offset", "cursor", "json_link", "header_link"] = (
+        "single_page"
+    )
     parameter: str = ""
     """Parameter that carries the page number, offset or cursor."""
     next: str = ""
@@ -131,5 +131,7 @@ class RestAnswer(_Entry):
     @classmethod
     def _no_blank_parts(cls, path: str) -> str:
         if path and not all(path.split(".")):
-            raise ValueError("has an empty part; write keys with dots between them, e.g. data.items")
+            raise ValueError(
+                "has an empty part; write keys with dots between them, e.g. data.items"
+            )
         return path

@@ -66,7 +66,10 @@ class Access:
 
     def ours(self, url: URL) -> bool:
         """Whether a URL is on the host that may see our token."""
-        return url.origin() == self.base.origin()
+        try:
+            return url.origin() == self.base.origin()
+        except ValueError:  # not even an address with a host
+            return False
 
 
 def open_access(connection: RestConnection, resolve: Resolve, where: str) -> Access:

@@ -7,6 +7,7 @@ body; the cursor of each record costs a second one.
 
 from __future__ import annotations
 
+import operator
 import re
 from dataclasses import dataclass, field
 from typing import Any
@@ -135,6 +136,7 @@ class FieldReader:
         self._records = split_path(stream.records)
         record = _shape({self._path: Raw})
         self._one = msgspec.json.Decoder(record)
+        self._value = operator.attrgetter(".".join("f0" for _ in self._path))
         shape: Any = list[record]  # type: ignore[valid-type]
         self._all = msgspec.json.Decoder(_shape({self._records: shape}) if self._records else shape)
 
@@ -155,7 +157,11 @@ class FieldReader:
                 where, f"records are not objects with a '{self._name}'",
                 fix="check cursor.field against a record of the API",
             )  # fmt: skip
-        values = [_at(record, self._path) for record in _at(top, self._records)]
+        records = _at(top, self._records)
+        try:
+            values = list(map(self._value, records))
+        except AttributeError:  # a parent of the field is null or missing somewhere
+            values = [_at(record, self._path) for record in records]
         return _plain(values) or [_as_text(value, where, self._name) for value in values]
 
     def last(self, page: CutPage, where: str) -> str | None:
@@ -183,7 +189,6 @@ def _shape(leaves: dict[tuple[str, ...], Any]) -> Any:
         kind = _shape(below)
         fields.append((names[key], kind if kind is Raw else kind | UnsetType | None, UNSET))
     rename = {name: key for key, name in names.items()}
-    # Raw cannot be part of a union, and need not: UNSET as a default is never decoded.
     shape = msgspec.defstruct("Visited", fields, rename=rename, gc=False)
     _NAMES[shape] = names
     return shape
@@ -283,4 +288,5 @@ def _plain(values: list[Any]) -> list[str | None] | None:
         texts = joined.decode().split(",")
     else:
         return None
-    return list(texts) if len(texts) == len(values) and not any('"' in t for t in ()) else None
+    # Two strings side by side make each separator, so the count tells whether all were strings.
+    return list(texts) if len(texts) == len(values) and "" not in texts else None

@@ -5,7 +5,6 @@ Nothing here quotes what the server said: an answer may hold records, or our own
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -58,7 +57,7 @@ class Answer:
     fetched_at: datetime
 
 
-class CutOff(Exception):
+class CutOff(Exception):  # noqa: N818 - named as what happened, like all our errors
     """An answer that is not whole: worth asking again."""
 
 
@@ -276,5 +275,3 @@ class Refused(SourceRefused):
 
 def _as_refused(where: str, what: str, why: str, fix: str) -> SourceRefused:
     return SourceRefused(where, what, why=why, fix=fix)
-
-

@@ -1,0 +1,18 @@
+"""HTTP APIs by configuration: every record letter for letter, every pull resumable where the API allows.
+
+source      the streams of one API, one after another
+pull        one stream: rows, and the states to commit with them
+pages       its pages in order, fetched ahead
+paging      how one answer leads to the next; guards against pages that lead nowhere
+cursor      the highest value seen, and the records at its edge
+records     records cut out of a page as bytes
+frames      pages as a frame
+transport   one request until it is answered; pace: one budget for all of them
+auth        how the API knows us, and how that stays secret
+background  an event loop in a thread
+"""
+
+from groundwork.sources.rest.pull import Sizes
+from groundwork.sources.rest.source import RestSource
+
+__all__ = ["RestSource", "Sizes"]

@@ -1,0 +1,315 @@
+"""One pull of one stream: pages into rows, and into cursors that a later run can go on from.
+
+An incremental pull commits as it goes: each checkpoint holds the position of the next page, so a killed pull
+costs what was read since. The highest cursor value counts only once the pull has come to its end, because
+pages need not be in its order; until then ``began`` keeps where the pull started from.
+
+A full_table pull is one batch: it says what is gone by what it does not hold, so half of it would be wrong.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from groundwork.catalog import RestStream
+from groundwork.errors import AnswerUnusable, SourceError
+from groundwork.sources import Rows
+from groundwork.sources.rest.cursor import Edge, instants, keys
+from groundwork.sources.rest.frames import OpenFrame, truncate_row
+from groundwork.sources.rest.pages import Page
+from groundwork.sources.rest.paging import Pager, PagesAstray, Position, fingerprint
+from groundwork.sources.rest.records import FieldReader
+from groundwork.sources.rest.transport import Refused
+
+log = logging.getLogger(__name__)
+
+State = dict[str, Any]
+Walk = Callable[[Pager, Position, int, int], Generator[Page, None, None]]
+"""Pages from a position on: pager, position, number of the page, records received before."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """When rows are handed on, and when they are committed."""
+
+    frame_bytes: int = 16 << 20
+    batch_rows: int = 50_000
+    batch_bytes: int = 64 << 20
+    batch_seconds: float = 60.0
+    """A slow API commits this often, so that a killed pull costs no more than that."""
+
+
+@dataclass(frozen=True)
+class Moved:
+    """The stream's state after all rows so far: a place to commit."""
+
+    state: State
+    events: list[dict[str, Any]]
+    must: bool = False
+    """Commit it even if no rows came."""
+
+
+_POSITION_UNKNOWN = (400, 404, 410, 422)
+"""What APIs answer to a page position that they have forgotten."""
+
+
+class Meter:
+    """Measures what has been handed on since the last commit."""
+
+    def __init__(self, sizes: Sizes) -> None:
+        """Start at zero."""
+        self._sizes, self._rows, self._bytes = sizes, 0, 0
+        self._since = time.monotonic()
+
+    def frame_is_full(self, frame: OpenFrame) -> bool:
+        """Whether the open frame should be handed on."""
+        return frame.bytes >= self._sizes.frame_bytes or frame.rows >= self._sizes.batch_rows
+
+    def batch_is_full(self, frame: OpenFrame) -> bool:
+        """Whether it is time to commit."""
+        return (
+            self._rows + frame.rows >= self._sizes.batch_rows
+            or self._bytes + frame.bytes >= self._sizes.batch_bytes
+            or time.monotonic() - self._since >= self._sizes.batch_seconds
+        )
+
+    def rows(self, stream: str, frame: OpenFrame) -> Rows:
+        """Hand the open frame on."""
+        self._rows, self._bytes = self._rows + frame.rows, self._bytes + frame.bytes
+        return Rows(stream, frame.take())
+
+
+class _PositionLost(Exception):  # noqa: N818
+    """The page to go on from is not there any more."""
+
+
+class IncrementalPull:
+    """Reads what changed since the last pull, or goes on with a pull that was cut short."""
+
+    def __init__(
+        self, name: str, stream: RestStream, pager: Callable[[str | None], Pager], walk: Walk,
+        where: str, sizes: Sizes, may_write: Callable[[str], bool],
+    ) -> None:  # fmt: skip
+        """Prepare.
+
+        Args:
+            name: of the stream.
+            stream: the catalog's entry; its cursor is set.
+            pager: makes the pager that asks from a cursor value on.
+            walk: reads pages.
+            where: source and stream, for messages.
+            sizes: when to hand on and when to commit.
+            may_write: whether a text holds no secret, so that it may stand in the cursors.
+        """
+        assert stream.cursor is not None
+        self._name, self._stream, self._cursor, self._where = name, stream, stream.cursor, where
+        self._new_pager, self._walk, self._sizes = pager, walk, sizes
+        self._may_write = may_write
+        self._field = FieldReader(stream, stream.cursor.field)
+        self._asked = _digest(msgspec.json.encode(fingerprint(stream), order="deterministic"))
+        self._events: list[dict[str, Any]] = []
+
+    def read(self, state: Mapping[str, Any]) -> Iterator[Rows | Moved]:
+        """Yield rows, and the states to commit with them; the last one ends the pull.
+
+        Raises:
+            SourceError: after what was read before has been yielded with a state to go on from.
+        """
+        pull = state.get("pull")
+        if pull and pull.get("asked") != self._asked:
+            self._restart("the stream's entry in the catalog has changed")
+            state = began(state)
+        try:
+            yield from self._read(state)
+        except _PositionLost as lost:
+            self._restart(str(lost))
+        else:
+            return
+        yield from self._read(began(state))
+
+    def _restart(self, why: str) -> None:
+        log.warning("pull starts over stream=%s why=%r", self._name, why)
+        self._events.append({"event": "pull started over", "stream": self._name, "why": why})
+
+    def _read(self, state: Mapping[str, Any]) -> Iterator[Rows | Moved]:
+        begun, pull = time.monotonic(), state.get("pull") or {}
+        edge = Edge(self._cursor, self._where, state)
+        frame, meter, done = OpenFrame(), Meter(self._sizes), None
+        midway, new = bool(pull), 0
+        try:
+            for page in self._pages(self._new_pager(edge.since), pull):
+                new += self._add(frame, edge, page)
+                done = page
+                if meter.frame_is_full(frame):
+                    yield meter.rows(self._name, frame)
+                if meter.batch_is_full(frame) and self._resumable(page):
+                    if frame.rows:
+                        yield meter.rows(self._name, frame)
+                    yield self._moved(self._unfinished(edge, page))
+                    midway, meter = True, Meter(self._sizes)
+        except PagesAstray:
+            if midway:  # what leads nowhere is not gone on with: the next run reads it all again
+                yield self._moved(began(state if pull else edge.state(finished=False)), must=True)
+            raise
+        except SourceError:
+            if done is not None and self._resumable(done):
+                if frame.rows:
+                    yield meter.rows(self._name, frame)
+                yield self._moved(self._unfinished(edge, done), must=True)
+            raise
+        if frame.rows:
+            yield meter.rows(self._name, frame)
+        self._tell(edge, done)
+        log.info(
+            "pulled stream=%s pages=%d records=%d new=%d seconds=%.1f",
+            self._name, done.number if done else 0, done.received if done else 0, new,
+            time.monotonic() - begun,
+        )  # fmt: skip
+        yield self._moved(edge.state(finished=True), must=midway)
+
+    def _pages(self, pager: Pager, pull: Mapping[str, Any]) -> Iterator[Page]:
+        """The pages, once the place to go on from has proved to be what it was."""
+        if not pull:
+            yield from self._walk(pager, pager.first, 1, 0)
+            return
+        number = pull["page"]
+        log.info("pull goes on stream=%s page=%d", self._name, number)
+        walk = self._walk(pager, pull["position"], number, pull["received"])
+        refused = False
+        try:
+            first = next(walk)
+        except Refused as refusal:
+            if refusal.status not in _POSITION_UNKNOWN:
+                raise
+            refused = True
+        if refused:
+            raise _PositionLost(f"the API does not know page {number} any more")
+        if "digest" not in pull:
+            yield first
+        elif _page_digest(first) != pull["digest"]:
+            walk.close()
+            raise _PositionLost(f"page {number} has changed since, so records have moved")
+        yield from walk
+
+    def _add(self, frame: OpenFrame, edge: Edge, page: Page) -> int:
+        if not page.cut.records:
+            return 0
+        where = f"{self._where}, page {page.number}"
+        texts = self._field.texts(page.cut, where)
+        found = keys(texts, where)
+        places = edge.new(page.cut.records, texts, found)
+        frame.add(page.cut, page.request, places, instants(texts, found))
+        return len(page.cut.records) if places is None else len(places)
+
+    def _resumable(self, page: Page) -> bool:
+        """Whether the way on can be kept: there is one, and it tells no secret."""
+        following = msgspec.json.encode(page.following).decode()
+        return page.following is not None and self._may_write(following)
+
+    def _unfinished(self, edge: Edge, page: Page) -> State:
+        return {**edge.state(finished=False), "pull": {"asked": self._asked, **_place(page)}}
+
+    def _moved(self, state: State, *, must: bool = False) -> Moved:
+        events, self._events = self._events, []
+        return Moved(state, events, must)
+
+    def _tell(self, edge: Edge, page: Page | None) -> None:
+        if edge.older:
+            log.warning(
+                "older records than asked for stream=%s records=%d parameter=%s",
+                self._name, edge.older, self._cursor.parameter,
+            )  # fmt: skip
+        self._events += overlap_events(self._name, page)
+
+
+def read_everything(
+    name: str, stream: RestStream, pages: Iterator[Page], where: str, sizes: Sizes,
+    state: Mapping[str, Any],
+) -> Iterator[Rows | Moved]:  # fmt: skip
+    """Read a full_table stream: a truncate row, then every record, as one batch.
+
+    A stream that fits in one frame and says the same as last time yields nothing.
+
+    Raises:
+        AnswerUnusable: when fewer records came than the tolerance allows; nothing is committed then.
+    """
+    frame, digest, count, sent = OpenFrame("snapshot"), hashlib.blake2b(digest_size=16), 0, False
+    meter, begun, page = Meter(sizes), time.monotonic(), None
+    for page in pages:
+        if page.cut.records:
+            digest.update(b"\n".join(page.cut.records) + b"\n")
+            frame.add(page.cut, page.request, None, [])
+            count += len(page.cut.records)
+        if meter.frame_is_full(frame):
+            if not sent:
+                yield Rows(name, truncate_row())
+            sent = True
+            yield meter.rows(name, frame)
+    before = state.get("records")
+    _check_shrinking(count, before, stream.shrink_tolerance, where)
+    said = base64.b64encode(digest.digest()).decode()
+    if sent or said != state.get("digest"):
+        if not sent and (count or before):
+            yield Rows(name, truncate_row())
+        if frame.rows:
+            yield meter.rows(name, frame)
+    log.info(
+        "pulled stream=%s pages=%d records=%d seconds=%.1f",
+        name, page.number if page else 0, count, time.monotonic() - begun,
+    )  # fmt: skip
+    yield Moved({"records": count, "digest": said}, overlap_events(name, page))
+
+
+def _check_shrinking(count: int, before: int | None, tolerance: float, where: str) -> None:
+    if before is None or count >= before * (1 - tolerance):
+        return
+    raise AnswerUnusable(
+        where, f"{count} records came, where the last pull had {before}",
+        why="what does not come counts as deleted, so a broken answer would delete it",
+        fix="if so many are really gone, raise the stream's shrink_tolerance for one run",
+    )  # fmt: skip
+
+
+def overlap_events(stream: str, last: Page | None) -> list[dict[str, Any]]:
+    """Tell of pages that repeated a record: something moved while we read."""
+    if last is None or not last.overlaps:
+        return []
+    return [{"event": "pages overlapped", "stream": stream, "pages": last.overlaps}]
+
+
+def began(state: Mapping[str, Any]) -> State:
+    """The state that an unfinished pull started from."""
+    return {key: value for key, value in state.get("began", state).items() if key != "pull"}
+
+
+def _place(page: Page) -> dict[str, Any]:
+    """Where to go on after a page.
+
+    Numbers of pages and records move when records come or go; there the page itself is read again and
+    must be what it was.
+    """
+    assert page.following is not None
+    if page.following.keys() & {"page", "offset"}:
+        return {
+            "position": page.position,
+            "page": page.number,
+            "received": page.received - len(page.cut.records),
+            "digest": _page_digest(page),
+        }
+    return {"position": page.following, "page": page.number + 1, "received": page.received}
+
+
+def _page_digest(page: Page) -> str:
+    return _digest(b"\n".join(page.cut.records))
+
+
+def _digest(text: bytes) -> str:
+    return base64.b64encode(hashlib.blake2b(text, digest_size=12).digest()).decode()
