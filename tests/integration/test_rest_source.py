@@ -153,7 +153,7 @@ def test_each_record_stands_as_it_was_sent(serve: Callable[..., Api]) -> None:
     ]  # fmt: skip
 
     async def odd(request: web.Request) -> web.Response:
-        return answer(("\ufeff{\"data\" : [ " + " ,\n ".join(records) + " ] }").encode())
+        return answer(('\ufeff{"data" : [ ' + " ,\n ".join(records) + " ] }").encode())
 
     read = Read(RestSource(entry(serve(odd).url, {"records": "data"}), resolve))
     assert read.records == records
@@ -253,9 +253,7 @@ def test_closing_a_read_ends_its_thread_and_asks_no_more(serve: Callable[..., Ap
     assert len(api.requests) == asked
 
 
-@pytest.mark.parametrize(
-    "url", ["ftp://host", "not a url", "", "http://user:pw@host", "http://"]
-)
+@pytest.mark.parametrize("url", ["ftp://host", "not a url", "", "http://user:pw@host", "http://"])
 def test_a_base_url_that_is_none_is_told_at_once(url: str) -> None:
     with pytest.raises(CatalogError, match=r"connection\.base_url") as caught:
         RestSource(entry(url, {}), resolve)

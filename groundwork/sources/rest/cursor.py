@@ -215,8 +215,9 @@ class Edge:
             self.older += sum(1 for one in known if one < self._first)
         if not self._before:
             return repeated
+        limit = self._latest_believable(known[0])
         for place, one in enumerate(found):
-            if one is None or one <= self._last:
+            if one is None or one <= self._last or (limit is not None and one > limit):
                 digest = _digest(records[place])
                 if self._before[digest] > 0:
                     self._before[digest] -= 1

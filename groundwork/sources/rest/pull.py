@@ -223,10 +223,11 @@ class IncrementalPull:
 
     def _tell(self, edge: Edge, page: Page | None) -> None:
         if edge.older:
-            log.warning(
-                "older records than asked for stream=%s records=%d parameter=%s",
-                self._name, edge.older, self._cursor.parameter,
-            )  # fmt: skip
+            log.warning("older records than asked for stream=%s records=%d", self._name, edge.older)
+            self._events.append({
+                "event": "older records than asked for", "stream": self._name,
+                "records": edge.older, "why": f"the API may not know '{self._cursor.parameter}'",
+            })  # fmt: skip
         self._events += overlap_events(self._name, page)
 
 
