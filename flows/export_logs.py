@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from prefect import flow
 
 from tasks.extract import extract_history
@@ -23,4 +25,4 @@ def export_logs(settle_seconds: float = 30) -> None:
 
 
 if __name__ == "__main__":
-    export_logs()
+    export_logs(*map(float, sys.argv[1:]))

@@ -36,7 +36,7 @@ PAGE = 200
 OVERLAP = timedelta(minutes=15)
 """How far back every export looks again."""
 
-PORTION = 5_000
+PORTION = 2_000
 """Log lines handed over at once."""
 
 OPEN_STATES = ["SCHEDULED", "PENDING", "RUNNING", "CANCELLING", "PAUSED"]

@@ -1,0 +1,84 @@
+"""The services that integration tests share: started once, on free ports, gone with the session.
+
+Prefect's server takes a quarter of a minute to start, so there is one for all tests of a session.
+
+``prefect_server``   server, on a PostgreSQL of its own
+``mail_server``      where alerts arrive: ``mail_server.mailbox.wait_for(…)``
+``platform``         environment variables of a whole platform around both, in a directory of its own
+``prefect_api``      makes flows and clients of *this* process speak to the server
+``deployed``         everything of prefect.yaml and deployments/ applied, schedules paused
+``prefect_worker``   a process worker that takes the runs
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from demo.mailbox import MailServer
+from demo.postgres import Postgres
+from demo.prefect_server import PrefectServer, PrefectWorker, create_prefect_database
+from tests.commands import PROJECT, pause_schedules, run_command
+
+
+@pytest.fixture(scope="session")
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
+    place = tmp_path_factory.mktemp("prefect")
+    with Postgres(place / "postgres", durable=False) as postgres:
+        with PrefectServer(place / "server", create_prefect_database(postgres)) as server:
+            yield server
+
+
+@pytest.fixture(scope="session")
+def mail_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MailServer]:
+    with MailServer(tmp_path_factory.mktemp("mail")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def platform(
+    prefect_server: PrefectServer, mail_server: MailServer, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, str]:
+    home = tmp_path_factory.mktemp("platform")
+    return {
+        **prefect_server.environment(),
+        **mail_server.environment(),
+        "GROUNDWORK_HOME": str(home),
+        "GROUNDWORK_BUCKET": (home / "bucket").as_uri(),
+        "GROUNDWORK_WAREHOUSE": "duckdb",
+        "GROUNDWORK_CATALOG": str(PROJECT / "catalog"),
+        "GROUNDWORK_DBT": str(PROJECT / "dbt"),
+    }
+
+
+@pytest.fixture(scope="session")
+def prefect_api(platform: dict[str, str]) -> Iterator[str]:
+    from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+
+    settings = {
+        PREFECT_API_URL: platform["PREFECT_API_URL"],
+        PREFECT_HOME: platform["PREFECT_HOME"],
+    }
+    with temporary_settings(settings):
+        yield platform["PREFECT_API_URL"]
+
+
+@pytest.fixture(scope="session")
+def deployed(platform: dict[str, str], prefect_api: str) -> str:
+    """What the first apply reported."""
+    report = run_command("deployments.apply", "--deploy", environment=platform)
+    pause_schedules()
+    return report
+
+
+@pytest.fixture(scope="session")
+def prefect_worker(
+    prefect_server: PrefectServer,
+    platform: dict[str, str],
+    deployed: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[PrefectWorker]:
+    place = tmp_path_factory.mktemp("worker")
+    with PrefectWorker(place, prefect_server, pool="groundwork", settings=platform) as worker:
+        yield worker
