@@ -21,8 +21,7 @@ from groundwork.catalog import AnySource, Catalog
 
 _SPAN = TypeAdapter(timedelta)
 _FROM = datetime(2026, 1, 1)
-_LOOK_AT = timedelta(days=35)
-"""Firings are compared over this long: every hour, weekday and day of the month is in it."""
+"""Schedules are looked at from here on, as if all had fired then."""
 
 
 def check_schedules(catalog: Catalog, prefect_yaml: Path) -> list[str]:
@@ -102,18 +101,26 @@ def longest_gap(schedules: list[Mapping[str, Any]]) -> timedelta | None:
     Raises:
         ValueError: for a schedule that cannot be understood.
     """
-    firings: set[datetime] = set()
-    for schedule in schedules:
-        if str(schedule.get("active", True)).lower() != "false":
-            firings |= set(_firings(schedule))
-    if not firings:
+    active = [s for s in schedules if str(s.get("active", True)).lower() != "false"]
+    if not active:
         return None
-    ordered = sorted(firings)
-    return max((later - earlier for earlier, later in pairwise(ordered)), default=_LOOK_AT)
+    end = _FROM + max(_repeats_after(schedule) for schedule in active)
+    firings = {_FROM}
+    for schedule in active:
+        firings |= set(_firings(schedule, end))
+    return max(later - earlier for earlier, later in pairwise(sorted(firings)) if earlier <= end)
 
 
-def _firings(schedule: Mapping[str, Any]) -> Iterator[datetime]:
-    """When a schedule fires, over a stretch of time and once after it."""
+def _repeats_after(schedule: Mapping[str, Any]) -> timedelta:
+    """How long to look at a schedule to have seen all its gaps."""
+    cron = str(schedule.get("cron") or "* * * * *").split()
+    if cron[2:] == ["*", "*", "*"]:
+        return timedelta(days=2)  # every day is the same
+    return timedelta(days=8 if cron[2:4] == ["*", "*"] else 400)
+
+
+def _firings(schedule: Mapping[str, Any], end: datetime) -> Iterator[datetime]:
+    """When a schedule fires, up to some time and once after it."""
     if schedule.get("cron"):
         try:
             following = CronSim(str(schedule["cron"]), _FROM)
@@ -121,7 +128,7 @@ def _firings(schedule: Mapping[str, Any]) -> Iterator[datetime]:
             raise ValueError(f"'{schedule['cron']}' is not a cron expression ({error})") from error
         for at in following:
             yield at
-            if at > _FROM + _LOOK_AT:
+            if at > end:
                 return
     elif schedule.get("interval"):
         try:
@@ -131,9 +138,8 @@ def _firings(schedule: Mapping[str, Any]) -> Iterator[datetime]:
         if every <= timedelta(0):
             raise ValueError(f"'{schedule['interval']}' is not an interval")
         anchor = datetime.fromisoformat(str(schedule.get("anchor_date", "2026-01-01T00:00:00")))
-        offset = (anchor.replace(tzinfo=UTC) - _FROM.replace(tzinfo=UTC)) % every
-        at = _FROM + offset
-        while at <= _FROM + _LOOK_AT + every:
+        at = _FROM + (anchor.replace(tzinfo=UTC) - _FROM.replace(tzinfo=UTC)) % every
+        while at <= end + every:
             yield at
             at += every
     else:
