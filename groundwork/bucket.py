@@ -121,6 +121,7 @@ class S3Bucket:
         self.url = f"s3://{name}/{prefix}".rstrip("/")
         self._name, self._client = name, client
         self._prefix = f"{prefix}/" if prefix else ""
+        self._found = False
 
     def put(self, key: str, body: bytes | Path) -> None:  # noqa: D102
         with self._told(key):
@@ -157,8 +158,17 @@ class S3Bucket:
             with self._told(key):
                 self._client.head_object(Bucket=self._name, Key=self._prefix + key)
         except KeyMissing:
+            self._check_bucket()
             return False
+        self._found = True
         return True
+
+    def _check_bucket(self) -> None:
+        """Tell a missing key from a missing bucket, once: HEAD answers both in the same way."""
+        if not self._found:
+            with self._told(""):
+                self._client.list_objects_v2(Bucket=self._name, Prefix=self._prefix, MaxKeys=1)
+            self._found = True
 
     def list(self, prefix: str) -> Iterator[StoredObject]:  # noqa: D102
         with self._told(prefix):

@@ -12,6 +12,8 @@ import tempfile
 import time
 import uuid
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -100,13 +102,18 @@ def extract(
         BucketError: when the bucket cannot be reached.
     """
     started = time.monotonic()
-    state = manifest.latest(bucket, entry.source)
-    last = state.batch_id if state else 0
-    stale = state is None or manifest.now() - state.stored_at >= entry.update_every
     report = Extracted(entry.source)
-    with tempfile.TemporaryDirectory(prefix="groundwork-") as scratch:
-        batch = OpenBatch(bucket, entry.source, last + 1, run_id, Path(scratch))
-        reading = source.read(state.cursors if state and not full_refresh else {})
+    with _claimed(source), _scratch() as scratch:
+        # Only now: what another run committed while we waited for it counts.
+        state = manifest.latest(bucket, entry.source)
+        last = state.batch_id if state else 0
+        stale = state is None or manifest.now() - state.stored_at >= entry.update_every
+        batch = OpenBatch(bucket, entry.source, last + 1, run_id, scratch)
+        cursors = state.cursors if state else {}
+        if full_refresh:
+            forget = getattr(source, "forget", None)
+            cursors = forget(cursors) if forget else {}
+        reading = source.read(cursors)
         try:
             for item in reading:
                 if isinstance(item, Rows):
@@ -118,7 +125,7 @@ def extract(
                     _count(report, committed)
                     stale = False
                     batch = OpenBatch(
-                        bucket, entry.source, committed.batch_id + 1, run_id, Path(scratch)
+                        bucket, entry.source, committed.batch_id + 1, run_id, scratch
                     )
         finally:
             close = getattr(reading, "close", None)
@@ -130,6 +137,22 @@ def extract(
         entry.source, len(report.batches), sum(report.rows.values()), report.bytes, report.seconds,
     )  # fmt: skip
     return report
+
+
+def _claimed(source: Source) -> AbstractContextManager[None]:
+    """Keep other runs out, where the source offers that; the manifest decides in any case."""
+    claim = getattr(source, "claim", None)
+    return claim() if claim else nullcontext()
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    try:
+        directory = tempfile.TemporaryDirectory(prefix="groundwork-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise _disk_full(Path(tempfile.gettempdir()) / "groundwork", error) from error
+    with directory as name:
+        yield Path(name)
 
 
 def _count(report: Extracted, committed: Manifest) -> None:

@@ -64,7 +64,7 @@ def _columns_with_escapes(
     buffer: Buffer, filled: int, begins: Positions, stops: Positions
 ) -> list[bool]:
     """Which columns hold a backslash that is not the mark of a null."""
-    rows, width = begins.shape
+    width = begins.shape[1]
     backslashes = np.flatnonzero(buffer.bytes[:filled] == _BACKSLASH)
     if not len(backslashes):
         return [False] * width

@@ -74,20 +74,23 @@ def _candidates(content: Bytes, filled: int) -> Positions:
     """Places where a message of less than 16 MB may begin."""
     looks = content[: max(filled - HEADER, 0)] == _COPY_DATA
     places = np.flatnonzero(looks)
-    return places[content[places + 1] == 0]
+    kept: Positions = places[content[places + 1] == 0]
+    return kept
 
 
 def stream_candidates(content: Bytes, filled: int) -> Positions:
     """`_candidates` of a replication stream: the body begins with ``w`` (data) or ``k`` (keepalive)."""
     places = _candidates(content, filled)
     kinds = content[places + HEADER]
-    return places[(kinds == ord("w")) | (kinds == ord("k"))]
+    kept: Positions = places[(kinds == ord("w")) | (kinds == ord("k"))]
+    return kept
 
 
 def row_candidates(content: Bytes, filled: int) -> Positions:
     """`_candidates` of COPY TO in text format: the body before ended with a line feed."""
     places = _candidates(content, filled)
-    return places[(places == 0) | (content[places - 1] == ord("\n"))]
+    kept: Positions = places[(places == 0) | (content[places - 1] == ord("\n"))]
+    return kept
 
 
 def _chain(buffer: Buffer, candidates: Positions, at: int) -> Positions:

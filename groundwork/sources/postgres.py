@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import polars as pl
 
 from groundwork import catalog
-from groundwork.errors import SlotLost
+from groundwork.errors import CatalogError, SlotLost
 from groundwork.settings import Resolve
 from groundwork.sources import Checkpoint, Cursors, Rows, copytext, slot
-from groundwork.sources.pgoutput import Changes, Decoded, Decoder, Relation
+from groundwork.sources.pgoutput import Decoded, Decoder
 from groundwork.sources.slot import lsn_number, lsn_text
-from groundwork.sources.tables import Table, published
+from groundwork.sources.tables import Table, check_names, published
+from groundwork.sources.tuples import Changes, Relation
 from groundwork.sources.views import nulls
 from groundwork.sources.wire import Address, Connection, quoted
 
@@ -36,6 +38,12 @@ HEARTBEAT_BYTES = 16 << 20
 """With nothing new for us, the slot is moved on once the server keeps this much log."""
 
 _BARRIER = "groundwork"
+
+_EPOCH = 1 << 56
+"""Added to every position for each time the log began anew below where it had been; no log is that long."""
+
+_ROUNDS = 3
+"""How often a run looks again at tables whose shape changed while it read."""
 
 
 class PostgresSource:
@@ -58,20 +66,49 @@ class PostgresSource:
         Raises:
             SourceUnreachable, SourceRefused, SourceBusy, SlotLost: see `groundwork.errors`.
         """
-        state = dict(cursors)
+        # A stream that is left out for a while misses changes: it must begin anew when it comes back.
+        state = {n: known for n, known in cursors.items() if n == LOG or n in self._entry.streams}
         with Connection(self._address, self._where) as sql:
-            tables = published(sql, self._entry)
-            logged = {n: t for n, t in tables.items() if self._replication(n) == "log_based"}
-            for name, table in tables.items():
-                if name not in logged:
-                    yield from self._whole_table(table, state)
-            if logged:
+            for further in range(_ROUNDS):
+                history = {name for name, known in state.items() if "snapshot" in known}
+                tables = published(sql, self._entry, history)
+                logged = {n: t for n, t in tables.items() if self._replication(n) == "log_based"}
+                for name, table in tables.items():
+                    if name not in logged and not further:
+                        yield from self._whole_table(table, state)
+                if not logged:
+                    yield Checkpoint(state)
+                    return
                 slot.wait_until_free(sql, self._slot, self._where)
-                system = str(sql.run("select system_identifier from pg_control_system()")[0][0])
-                yield from self._snapshot(sql, logged, state, system)
-                yield from self._log(sql, logged, state, system)
-            else:
-                yield Checkpoint(state)
+                system = self._system()
+                if "slot" in state.get(LOG, {}):
+                    self._checked_position(sql, state, system)
+                events = _reshaped(logged, state)
+                yield from self._snapshot(sql, logged, state, system, events)
+                if not (yield from self._log(sql, logged, state, system, events)):
+                    return
+
+    @contextmanager
+    def claim(self) -> Iterator[None]:
+        """Keep other runs of this source out.
+
+        Raises:
+            SourceBusy: when another run is in.
+        """
+        with Connection(self._address, self._where) as holding:
+            slot.claim(holding, self._slot, self._where)
+            yield
+
+    def forget(self, cursors: Cursors) -> Cursors:
+        """What must outlive a full refresh: that sequences go on rising, even in another cluster."""
+        if LOG not in cursors:
+            return {}
+        return {LOG: {name: cursors[LOG][name] for name in ("lsn", "epoch") if name in cursors[LOG]}}
+
+    def _system(self) -> str:
+        """The cluster's own number; this way needs no right but REPLICATION."""
+        with Connection(self._address, self._where, replication=True) as stream:
+            return str(stream.run("IDENTIFY_SYSTEM")[0][0])
 
     def _replication(self, stream: str) -> str:
         return self._entry.streams[stream].replication
@@ -79,6 +116,13 @@ class PostgresSource:
     # -- whole tables ------------------------------------------------------------------------------
 
     def _whole_table(self, table: Table, state: dict[str, Any]) -> Iterator[Rows]:
+        if "snapshot" in state.get(table.stream, {}):
+            raise CatalogError(
+                f"catalog: {self._entry.source}.streams.{table.stream}.replication",
+                "was 'log_based' so far, and cannot become 'full_table'",
+                why="what was read from the log would count as newer",
+                fix="give the stream another name",
+            )
         with Connection(self._address, self._where) as copying:
             yield Rows(table.stream, _gone(table, None))
             yield from self._copy(copying, table, None)
@@ -96,55 +140,67 @@ class PostgresSource:
     # -- snapshot ----------------------------------------------------------------------------------
 
     def _snapshot(
-        self, sql: Connection, tables: dict[str, Table], state: dict[str, Any], system: str
-    ) -> Iterator[Rows | Checkpoint]:
+        self, sql: Connection, tables: dict[str, Table], state: dict[str, Any], system: str,
+        events: list[dict[str, Any]],
+    ) -> Iterator[Rows | Checkpoint]:  # fmt: skip
         """Copy the streams that have no history yet; make the slot if this is the first time."""
-        new = [table for name, table in tables.items() if name not in state]
+        new = [table for name, table in tables.items() if "snapshot" not in state.get(name, {})]
         if not new:
             return
-        first = LOG not in state
-        if first:
-            slot.drop(sql, self._slot)  # of an attempt that was never committed, or of before a refresh
+        first = "slot" not in state.get(LOG, {})
         temporary = f"{self._slot[:50]}_{uuid.uuid4().hex[:8]}"
         with (
             Connection(self._address, self._where, replication=True) as keeper,
             Connection(self._address, self._where) as copying,
         ):
             position, name = slot.create_temporary(keeper, temporary)
+            if first:
+                state[LOG] = _begun_anew(state.get(LOG, {}), position)
+            place = position + state[LOG].get("epoch", 0) * _EPOCH
             copying.run("begin isolation level repeatable read read only")
             copying.run(f"set transaction snapshot '{name}'")
             for table in new:
                 log.info("copying source=%s stream=%s", self._entry.source, table.stream)
-                yield Rows(table.stream, _gone(table, position))
-                yield from self._copy(copying, table, position)
-                state[table.stream] = {"snapshot": lsn_text(position), "columns": table.columns}
+                yield Rows(table.stream, _gone(table, place))
+                yield from self._copy(copying, table, place)
+                state[table.stream] = {"snapshot": lsn_text(position)} | _known(table)
             if first:
+                # A slot of this name is of before a refresh, or of an attempt that was never committed.
+                slot.drop(sql, self._slot)
                 slot.make_permanent(keeper, temporary, self._slot)
-                state[LOG] = {"lsn": lsn_text(position), "slot": self._slot, "system": system}
-            yield Checkpoint(dict(state), heartbeat=True)
+                state[LOG] |= {"lsn": lsn_text(position), "slot": self._slot, "system": system}
+            yield Checkpoint(dict(state), list(events), heartbeat=True)
+            events.clear()
 
     # -- log ---------------------------------------------------------------------------------------
 
     def _log(
-        self, sql: Connection, tables: dict[str, Table], state: dict[str, Any], system: str
-    ) -> Iterator[Rows | Checkpoint]:
-        """Read the log from the manifest's position to the message that we write into it now."""
+        self, sql: Connection, tables: dict[str, Table], state: dict[str, Any], system: str,
+        events: list[dict[str, Any]],
+    ) -> Generator[Rows | Checkpoint, None, bool]:  # fmt: skip
+        """Read the log from the manifest's position to the message that we write into it now.
+
+        Returns:
+            Whether a table was left with another shape than ``tables`` say.
+        """
         start = self._checked_position(sql, state, system)
         streams = {table.full_name: table.stream for table in tables.values()}
         keys = {t.full_name: self._entry.streams[t.stream].primary_key for t in tables.values()}
-        decoder = Decoder(keys.get)
+        decoder = Decoder(keys.get, state[LOG].get("epoch", 0) * _EPOCH)
+        shapes: dict[str, Relation] = {}
         barrier = uuid.uuid4().hex
         with Connection(self._address, self._where, replication=True) as stream:
             stream.start_stream(
                 f"START_REPLICATION SLOT {quoted(self._slot)} LOGICAL {lsn_text(start)}"
                 " (proto_version '1', messages 'true', publication_names"
-                f" '{quoted(self._entry.connection.publication)}')"
+                f" '{quoted(self._entry.connection.publication)}')",
+                start,
             )
             sql.run(
                 "select pg_logical_emit_message(true, cast(:prefix as text), cast(:content as text))",
                 prefix=_BARRIER, content=barrier,
             )  # fmt: skip
-            pending, events, caught_up = 0, [], False
+            pending, caught_up = 0, False
             while True:
                 buffer, framed, seen = stream.receive(barrier.encode())
                 if not len(framed.starts):
@@ -156,7 +212,10 @@ class PostgresSource:
                 decoded = decoder.decode(buffer, framed, count)
                 yield from _rows(decoded.changes, streams)
                 pending += decoded.rows
-                events += _shape_changes(decoded.relations, streams, state)
+                for relation in decoded.relations:
+                    if relation.name in streams:
+                        shapes[streams[relation.name]] = relation
+                        check_names(f"{self._where}, table {relation.name}", relation.columns)
                 caught_up = caught_up or _holds(decoded, barrier)
                 stream.keep(int(framed.ends[count - 1]))
                 if not ending or not (caught_up or pending >= BATCH_ROWS):
@@ -172,7 +231,7 @@ class PostgresSource:
                     start, pending, events = decoded.end_lsn, 0, []
                 if caught_up:
                     stream.end_stream()
-                    return
+                    return any(_differs(tables[name], shape) for name, shape in shapes.items())
 
     def _checked_position(self, sql: Connection, state: dict[str, Any], system: str) -> int:
         """Where the log is to be read from, once it is sure that it can be."""
@@ -211,26 +270,60 @@ def _holds(decoded: Decoded, barrier: str) -> bool:
     return any(m.prefix == _BARRIER and m.content == barrier.encode() for m in decoded.messages)
 
 
-def _shape_changes(
-    relations: list[Relation], streams: dict[str, str], state: dict[str, Any]
-) -> list[dict[str, Any]]:
-    """Tell how tables differ from what we knew, and know it from now on."""
+def _begun_anew(log_before: dict[str, Any], position: int) -> dict[str, Any]:
+    """The log's cursor for a new slot: in another epoch if its positions would not rise."""
+    epoch = log_before.get("epoch", 0)
+    if position <= lsn_number(log_before.get("lsn", "0/0")):
+        epoch += 1
+    return {"epoch": epoch}
+
+
+def _known(table: Table) -> dict[str, Any]:
+    """What the cursor remembers of a table, to see how it changes."""
+    last = max(number for _, _, number in table.shape.values())
+    return {"oid": table.oid, "member": table.member, "shape": table.shape, "last": last}
+
+
+def _differs(table: Table, relation: Relation) -> bool:
+    shape = {n: tuple(kind[:2]) for n, kind in table.shape.items()}
+    return relation.id != table.oid or dict(zip(relation.columns, relation.types, strict=True)) != shape
+
+
+def _reshaped(tables: dict[str, Table], state: dict[str, Any]) -> list[dict[str, Any]]:
+    """Tell how tables differ from what we knew; forget the history of those that must be copied again.
+
+    The log says nothing of rows that a change of the table itself altered: those that got a default, were
+    rewritten in another type, or have their value under another name now.
+    """
     events = []
-    for relation in relations:
-        stream = streams.get(relation.name)
-        if stream is None:
+    for stream, table in tables.items():
+        known, now = state.get(stream, {}), table.shape
+        if "snapshot" not in known:
             continue
-        now = {n: oid for n, (oid, _) in zip(relation.columns, relation.types, strict=True)}
-        known: dict[str, int] = state[stream].get("columns", now)
-        if now != known:
-            event = {
-                "event": "columns_changed",
-                "stream": stream,
-                "added": sorted(now.keys() - known.keys()),
-                "gone": sorted(known.keys() - now.keys()),
-                "retyped": sorted(n for n in now.keys() & known.keys() if now[n] != known[n]),
-            }
-            events.append(event)
-            log.warning("columns changed stream=%s added=%s gone=%s", stream, event["added"], event["gone"])
-        state[stream] = state[stream] | {"columns": now}
+        if known.get("oid", table.oid) != table.oid:
+            events.append({"event": "table_recreated", "stream": stream, "copied_again": True})
+        elif known.get("member", table.member) != table.member:
+            events.append({"event": "published_anew", "stream": stream, "copied_again": True})
+        elif (before := known.get("shape", now)) != now:
+            added = sorted(now.keys() - before.keys())
+            retyped = sorted(n for n in now.keys() & before.keys() if now[n] != before[n])
+            # A column is null in all older rows only if it is new and came without a value.
+            filled = [n for n in added if n in table.filled or now[n][2] <= known["last"]]
+            events.append(
+                {
+                    "event": "columns_changed",
+                    "stream": stream,
+                    "added": added,
+                    "gone": sorted(before.keys() - now.keys()),
+                    "retyped": retyped,
+                    "copied_again": bool(retyped or filled),
+                }
+            )
+        else:
+            state[stream] = known | _known(table)
+            continue
+        log.warning("table changed %s", " ".join(f"{k}={v}" for k, v in events[-1].items()))
+        state[stream] = known | _known(table)
+        if events[-1]["copied_again"]:
+            del state[stream]["snapshot"]
     return events

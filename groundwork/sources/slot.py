@@ -55,6 +55,27 @@ def find(connection: Connection, name: str) -> Slot | None:
     return Slot(name, active_pid, lsn_number(confirmed or "0/0"), status or "")
 
 
+def claim(connection: Connection, name: str, where: str, seconds: float = 10) -> None:
+    """Keep other runs of a source out for as long as a connection lives.
+
+    (An advisory lock of the server, PostgreSQL manual, "Advisory Locks".)
+
+    Raises:
+        SourceBusy: when another run has the claim, and keeps it.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        found = connection.run("select pg_try_advisory_lock(hashtextextended(:name, 0))", name=name)
+        if found[0][0]:
+            return
+        if time.monotonic() > deadline:
+            raise SourceBusy(
+                where, "another run reads this source now",
+                why=f"it holds the claim on slot '{name}'", fix="wait for it to end",
+            )  # fmt: skip
+        time.sleep(0.1)
+
+
 def wait_until_free(connection: Connection, name: str, where: str, seconds: float = 10) -> None:
     """Wait for the server to let go of a slot whose reader has just died.
 

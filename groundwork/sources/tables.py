@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from typing import Any
 
 from groundwork.catalog import PostgresSource, PostgresStream
 from groundwork.errors import CatalogError, SourceRefused
@@ -23,6 +25,18 @@ class Table:
     columns: dict[str, int]
     """Published columns and the OID of their type."""
     row_filter: str = ""
+    oid: int = 0
+    """Changes when the table is dropped and made anew."""
+    shape: dict[str, list[int]] = field(default_factory=dict)
+    """Per column: OID and modifier of its type, and its number, which is never used twice."""
+    filled: frozenset[str] = frozenset()
+    """Columns that were not null in all rows when they were added (a default, an identity, generated)."""
+    identity: str = "d"
+    """Replica identity: ``d`` primary key, ``i`` an index, ``f`` the full row, ``n`` none."""
+    identified_by: tuple[str, ...] = ()
+    """Columns of that key or index."""
+    member: int = 0
+    """Changes when the table is taken out of the publication and put in again; 0 for all tables."""
 
     @property
     def full_name(self) -> str:
@@ -38,11 +52,42 @@ class Table:
         return f"COPY ({query}) TO STDOUT"
 
 
-def published(connection: Connection, entry: PostgresSource) -> dict[str, Table]:
+_TABLES = """
+select t.schemaname, t.tablename, {filters}, a.attname, cast(a.atttypid as bigint), a.atttypmod, a.attnum,
+    a.atthasdef or a.atthasmissing or a.attgenerated <> '' or a.attidentity <> '',
+    cast(c.oid as bigint), cast(c.relreplident as text),
+    (
+        select cast(array_agg(k.attname) as text[]) from pg_index i
+        join pg_attribute k on k.attrelid = c.oid
+            and k.attnum = any((cast(i.indkey as int2[]))[0:i.indnkeyatts - 1])
+        where i.indrelid = c.oid
+            and case c.relreplident when 'd' then i.indisprimary when 'i' then i.indisreplident end
+    ),
+    (
+        select cast(r.oid as bigint) from pg_publication_rel r join pg_publication p on p.oid = r.prpubid
+        where p.pubname = t.pubname and r.prrelid = c.oid
+    )
+from pg_publication_tables t
+join pg_namespace n on n.nspname = t.schemaname
+join pg_class c on c.relnamespace = n.oid and c.relname = t.tablename
+join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped {lists}
+where t.pubname = :name
+order by t.schemaname, t.tablename, a.attnum
+"""
+
+
+def published(
+    connection: Connection, entry: PostgresSource, known: Collection[str] = ()
+) -> dict[str, Table]:
     """The catalog's streams as tables, by stream.
 
     A snapshot reads the columns and rows that the publication shows, so that it and the log agree about
     generated columns, column lists and row filters.
+
+    Args:
+        connection: an ordinary connection.
+        entry: the catalog's entry.
+        known: streams that have been read before: a column that is gone there since is no mistake.
 
     Raises:
         SourceRefused: when the publication, or a table in it, is missing.
@@ -63,27 +108,20 @@ def published(connection: Connection, entry: PostgresSource) -> dict[str, Table]
     filters = "t.rowfilter" if version >= 150000 else "null"
     lists = "and a.attname = any(t.attnames)" if version >= 150000 else "and a.attgenerated = ''"
     found = connection.run(
-        f"select t.schemaname, t.tablename, {filters}, a.attname, cast(a.atttypid as bigint)"
-        " from pg_publication_tables t"
-        " join pg_namespace n on n.nspname = t.schemaname"
-        " join pg_class c on c.relnamespace = n.oid and c.relname = t.tablename"
-        " join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped"
-        f" {lists} where t.pubname = :name order by t.schemaname, t.tablename, a.attnum",
-        name=publication,
+        _TABLES.format(filters=filters, lists=lists), name=publication
     )
-    offered: dict[str, tuple[str, str, str, dict[str, int]]] = {}
-    for schema, name, row_filter, column, kind in found:
-        table = offered.setdefault(f"{schema}.{name}", (schema, name, row_filter or "", {}))
-        table[3][column] = int(kind)
+    offered: dict[str, list[list[Any]]] = {}
+    for row in found:
+        offered.setdefault(f"{row[0]}.{row[1]}", []).append(row)
     return {
-        stream: _table(entry, stream, described, offered, version)
+        stream: _table(entry, stream, described, offered, version, stream in known)
         for stream, described in entry.streams.items()
     }
 
 
 def _table(
     entry: PostgresSource, stream: str, described: PostgresStream,
-    offered: dict[str, tuple[str, str, str, dict[str, int]]], version: int,
+    offered: dict[str, list[list[Any]]], version: int, known: bool,
 ) -> Table:  # fmt: skip
     where = f"catalog: {entry.source}.streams.{stream}"
     if described.table not in offered:
@@ -94,21 +132,61 @@ def _table(
             fix=f"did you mean '{close[0]}'?" if close
             else "add it: " + publication_statement(entry, version, verb="alter"),
         )  # fmt: skip
-    schema, name, row_filter, columns = offered[described.table]
-    for column in columns:
-        if column.startswith(RESERVED):
-            raise CatalogError(
-                where, f"column '{column}' begins with an underscore, which landing keeps for itself",
-                fix="leave it out of the publication's column list",
-            )  # fmt: skip
-    for column in described.columns:
+    rows = offered[described.table]
+    schema, name, row_filter = rows[0][:3]
+    oid, identity, identified_by, member = rows[0][8:]
+    columns = {row[3]: int(row[4]) for row in rows}
+    check_names(where, columns)
+    for column in described.primary_key if known else described.columns:
         if column not in columns:
             close = difflib.get_close_matches(column, columns, n=1)
             raise CatalogError(
                 f"{where}.columns.{column}", f"is not a published column of {described.table}",
                 fix=f"did you mean '{close[0]}'?" if close else "remove it, or publish it",
             )  # fmt: skip
-    return Table(stream, schema, name, columns, row_filter)
+    table = Table(
+        stream, schema, name, columns, row_filter or "", int(oid),
+        {row[3]: [int(row[4]), int(row[5]), int(row[6])] for row in rows},
+        frozenset(row[3] for row in rows if row[7]), identity, tuple(identified_by or ()),
+        int(member or 0),
+    )  # fmt: skip
+    if described.replication == "log_based":
+        _check_identity(where, table, described.primary_key)
+    return table
+
+
+def check_names(where: str, columns: Iterable[str]) -> None:
+    """Refuse columns that landing cannot hold beside each other.
+
+    Raises:
+        CatalogError: for a name that is ours, or two that differ in upper and lower case only.
+    """
+    fix = "leave it out of the publication's column list, or rename it"
+    seen: dict[str, str] = {}
+    for column in columns:
+        if column.startswith(RESERVED):
+            raise CatalogError(
+                where, f"column '{column}' begins with an underscore, which landing keeps for itself", fix=fix
+            )  # fmt: skip
+        other = seen.setdefault(column.lower(), column)
+        if other != column:
+            raise CatalogError(
+                where, f"columns '{other}' and '{column}' differ in upper and lower case only",
+                why="a warehouse cannot tell them apart", fix=fix,
+            )  # fmt: skip
+
+
+def _check_identity(where: str, table: Table, key: list[str]) -> None:
+    """Hold the catalog's key against what the log will say of a removed record."""
+    # Without any identity PostgreSQL itself refuses updates and deletes: nothing can be missed.
+    if table.identity == "f" or not table.identified_by or (key and set(key) <= set(table.identified_by)):
+        return
+    full = f"alter table {quoted(table.schema)}.{quoted(table.name)} replica identity full;"
+    raise CatalogError(
+        f"{where}.primary_key", f"({', '.join(key)}) is not what {table.full_name}'s log identifies rows by",
+        why=f"its replica identity is ({', '.join(table.identified_by)})",
+        fix=f"use that as primary_key, or run: {full}",
+    )  # fmt: skip
 
 
 def publication_statement(entry: PostgresSource, version: int, verb: str = "create") -> str:

@@ -38,6 +38,9 @@ CHUNK = 24 << 20
 _READY = b"Z\0\0\0\5"
 """Beginning of the message that ends every answer ("ReadyForQuery"); seeing it saves waiting for more."""
 
+_SIGN_OF_LIFE_SECONDS = 10.0
+"""How often the server hears from us in a long transaction; silent readers are cut off."""
+
 _GATHER_SECONDS = 0.2
 """How long to gather bytes before decoding what there is."""
 
@@ -59,6 +62,7 @@ PINNED = {
     "statement_timeout": "0",
     "lock_timeout": "0",
     "idle_in_transaction_session_timeout": "0",
+    "idle_session_timeout": "0",
     "wal_sender_timeout": "300s",
 }
 
@@ -84,10 +88,10 @@ class Address:
         Raises:
             SourceRefused: when it is not such a URL (the URL itself is not repeated: it is a secret).
         """
-        parts = urlsplit(url)
-        query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
         known = {"sslmode", "sslrootcert", "sslcert", "sslkey"}
         try:
+            parts = urlsplit(url)
+            query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
             if parts.scheme not in ("postgresql", "postgres") or not parts.hostname or not parts.username:
                 raise ValueError
             if not set(query) <= known or len(parts.path) < 2:
@@ -125,18 +129,22 @@ class Connection:
         """
         self.where = where
         self._socket = _connect(address, where)
-        with self._told():
-            self._driver = pg8000.native.Connection(
-                address.user,
-                host=address.host,
-                database=address.database,
-                password=address.password,
-                sock=self._socket,
-                ssl_context=False,
-                application_name="groundwork",
-                replication="database" if replication else None,
-                startup_params=PINNED,
-            )
+        try:
+            with self._told():
+                self._driver = pg8000.native.Connection(
+                    address.user,
+                    host=address.host,
+                    database=address.database,
+                    password=address.password,
+                    sock=self._socket,
+                    ssl_context=False,
+                    application_name="groundwork",
+                    replication="database" if replication else None,
+                    startup_params=PINNED,
+                )
+        except BaseException:
+            self._socket.close()
+            raise
 
     def run(self, sql: str, **parameters: Any) -> list[list[Any]]:
         """Run one statement (``:name`` for parameters; none on a replication connection).
@@ -185,8 +193,12 @@ class Connection:
             if framed.other and self._control(incoming) == "Z":
                 return
 
-    def start_stream(self, sql: str) -> None:
+    def start_stream(self, sql: str, lsn: int) -> None:
         """Run ``START_REPLICATION``; afterwards only `receive`, `acknowledge` and `end_stream` may be used.
+
+        Args:
+            sql: the statement.
+            lsn: the position it begins at, which is durable here.
 
         Raises:
             SourceBusy: when another connection reads the slot.
@@ -196,6 +208,7 @@ class Connection:
         self._incoming = Incoming(self._socket, self.where)
         while self._control(self._incoming) != "W":
             pass
+        self._durable, self._said = lsn, time.monotonic()
 
     def receive(self, wanted: bytes) -> tuple[Buffer, Framed, bool]:
         """The next messages of the stream, none when nothing came for a while; and whether it was seen.
@@ -203,6 +216,8 @@ class Connection:
         Args:
             wanted: bytes that, once received, make it return without waiting for more.
         """
+        if time.monotonic() - self._said > _SIGN_OF_LIFE_SECONDS:
+            self.acknowledge(self._durable)
         buffer, filled, seen = self._incoming.gather(wanted)
         framed = frame(buffer, filled, stream_candidates(buffer.bytes, filled))
         if framed.other and not len(framed.starts):
@@ -221,6 +236,7 @@ class Connection:
         since_2000 = int((time.time() - 946_684_800) * 1_000_000)
         body = struct.pack(">cQQQqc", b"r", lsn, lsn, lsn, since_2000, b"\0")
         self._send(b"d" + struct.pack(">I", len(body) + 4) + body)
+        self._durable, self._said = lsn, time.monotonic()
 
     def end_stream(self) -> None:
         """End the stream; on return the server has stored the last acknowledgement."""
@@ -280,7 +296,7 @@ class Incoming:
             is among them.
         """
         deadline = time.monotonic() + _GATHER_SECONDS
-        if self._filled >= CHUNK // 2:  # what is left is the beginning of a large message
+        if self._filled >= len(self._content) // 2:  # what is left is the beginning of a large message
             self._grow()
         searched, seen = 0, False
         while not seen and self._filled < len(self._content) - PADDING:
@@ -329,7 +345,7 @@ class Incoming:
         return bool(select.select([self._socket], [], [], seconds)[0])
 
     def _receive(self) -> None:
-        room = memoryview(self._content)[self._filled : len(self._content) - PADDING]
+        room = self._content.data[self._filled : len(self._content) - PADDING]
         try:
             count = self._socket.recv_into(room)
         except OSError as error:

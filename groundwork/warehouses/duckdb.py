@@ -144,7 +144,7 @@ class DuckDB:
         return [name for (name,) in found]
 
     def widen(self, table: str, columns: Mapping[str, str]) -> None:  # noqa: D102
-        present = {name.lower() for name in self.columns(LANDING, table)}
+        present = {_folded(name) for name in self.columns(LANDING, table)}
         name = f"{LANDING}.{quoted(table)}"
         with self._told():
             if not present:
@@ -153,7 +153,7 @@ class DuckDB:
                 self.connection.execute(f"create table {name} ({body})")
                 return
             for column, kind in columns.items():
-                if column.lower() not in present:
+                if _folded(column) not in present:
                     self.connection.execute(
                         f"alter table {name} add column {quoted(column)} {_TYPES[kind]}"
                     )
@@ -253,6 +253,11 @@ class DuckDB:
                 why=str(error).splitlines()[0][:300],
                 fix="nothing was written by it",
             ) from error
+
+
+def _folded(name: str) -> str:
+    """A name as DuckDB compares it: only ASCII letters are the same in both cases."""
+    return "".join(letter.lower() if letter.isascii() else letter for letter in name)
 
 
 def quoted(name: str) -> str:

@@ -29,7 +29,7 @@ _INSTANT = re.compile(
 )
 _NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?")
 _UNIFORM = re.compile(r"0000-00-00T00:00:00(?:\.(0{1,12}))?Z?")
-_DIGITS = str.maketrans("123456789", "000000000")
+_DIGITS = bytes.maketrans(b"123456789", b"000000000")
 _FRACTION = 12
 """Digits that fractions are compared to at least; longer ones are compared whole."""
 
@@ -43,14 +43,14 @@ def keys(texts: Sequence[str | None], where: str) -> list[Key]:
     Raises:
         AnswerUnusable: when instants, numbers and other text stand in one column.
     """
-    forms = {None if text is None else text.translate(_DIGITS) for text in texts}
-    if len(forms) == 1 and (form := forms.pop()) and (match := _UNIFORM.fullmatch(form)):
+    form = _common_form(texts)
+    if form and (match := _UNIFORM.fullmatch(form)):
         # All of one form: their text is their order. The whole page costs one slice per record.
-        end, width = (19, 0) if match[1] is None else (20 + len(match[1]), len(match[1]))
-        tail = ("." if not width else "") + "0" * (_FRACTION - width)
-        return [text[:end] + tail for text in texts if text is not None]
-    if None not in forms and "".join(text for text in texts if text).isdigit():
-        return [int(text) for text in texts if text is not None]
+        width = len(match[1] or "")
+        end, tail = (20 + width, "0" * (_FRACTION - width)) if width else (19, "." + "0" * _FRACTION)
+        return [text[:end] + tail for text in texts if text]
+    if form and not form.strip("0"):
+        return [int(text) for text in texts if text]
     found = [None if text is None else key(text) for text in texts]
     if len({_kind(one) for one in found if one is not None}) > 1:
         raise AnswerUnusable(
@@ -58,6 +58,16 @@ def keys(texts: Sequence[str | None], where: str) -> list[Key]:
             fix="choose another cursor.field, or read the stream as full_table",
         )  # fmt: skip
     return found
+
+
+def _common_form(texts: Sequence[str | None]) -> str | None:
+    """The values with 0 for each digit, if that makes them all the same; found without a look at each."""
+    if None in texts:
+        return None
+    joined = "\n".join(texts)  # type: ignore[arg-type]
+    forms = joined.encode().translate(_DIGITS).split(b"\n")
+    one_form = len(forms) == len(texts) and len(set(forms)) == 1
+    return forms[0].decode() if one_form else None
 
 
 def key(text: str) -> Key:
@@ -76,9 +86,9 @@ def key(text: str) -> Key:
 
 def instants(texts: Sequence[str | None], found: Sequence[Key]) -> list[str | None]:
     """The values that are instants with a zone as ``YYYY-MM-DDTHH:MM:SS.ffffff`` in UTC; else None."""
-    if all(text and text.endswith("Z") for text in texts):
-        known = _kind(found[0]) == "instant" if found else False
-        return [one[:26] if known else None for one in found]
+    form = _common_form(texts)
+    if form and _UNIFORM.fullmatch(form):
+        return [one[:26] for one in found] if form.endswith("Z") else [None] * len(found)
     return [
         one[:26] if text and (match := _INSTANT.fullmatch(text)) and match[5] and match[3] else None
         for text, one in zip(texts, found, strict=True)
