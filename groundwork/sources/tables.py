@@ -59,7 +59,7 @@ select t.schemaname, t.tablename, {filters}, a.attname, cast(a.atttypid as bigin
     (
         select cast(array_agg(k.attname) as text[]) from pg_index i
         join pg_attribute k on k.attrelid = c.oid
-            and k.attnum = any((cast(i.indkey as int2[]))[0:i.indnkeyatts - 1])
+            and array_position(cast(i.indkey as int2[]), k.attnum) < i.indnkeyatts  -- counts from 0
         where i.indrelid = c.oid
             and case c.relreplident when 'd' then i.indisprimary when 'i' then i.indisreplident end
     ),
