@@ -131,7 +131,5 @@ class RestAnswer(_Entry):
     @classmethod
     def _no_blank_parts(cls, path: str) -> str:
         if path and not all(path.split(".")):
-            raise ValueError(
-                "has an empty part; write keys with dots between them, e.g. data.items"
-            )
+            raise ValueError("has an empty part; write keys with dots between them, e.g. data.items")
         return path

@@ -62,9 +62,7 @@ class Api:
 def answer(body: Any, status: int = 200, **headers: str) -> web.Response:
     """A JSON answer; bytes go out as they are."""
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return web.Response(
-        body=raw, status=status, content_type="application/json", headers=headers or None
-    )
+    return web.Response(body=raw, status=status, content_type="application/json", headers=headers or None)
 
 
 async def reset(request: web.Request) -> web.StreamResponse:

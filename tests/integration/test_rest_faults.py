@@ -71,9 +71,7 @@ async def silent(request: web.Request) -> web.Response:
 
 
 @pytest.mark.parametrize("fault", [storm, reset, half, half_json])
-def test_a_fault_that_passes_costs_time_but_no_record(
-    serve: Callable[..., Api], fault: Any
-) -> None:
+def test_a_fault_that_passes_costs_time_but_no_record(serve: Callable[..., Api], fault: Any) -> None:
     read = Read(RestSource(entry(serve(failing(2, fault)).url, PAGES), resolve))
     assert read.ids == [book["id"] for book in BOOKS]
 
@@ -168,7 +166,7 @@ def test_a_post_that_may_have_an_effect_is_sent_once(serve: Callable[..., Api]) 
         return answer({}, 500)
 
     api = serve(fail)
-    with pytest.raises(SourceUnreachable, match="not sent again.*repeatable"):
+    with pytest.raises(SourceUnreachable, match=r"not sent again.*repeatable"):
         Read(RestSource(entry(api.url, {"method": "POST"}), resolve))
     assert len(api.requests) == 1
 

@@ -33,8 +33,7 @@ class Shelf:
 
     def __init__(self, count: int = 0) -> None:
         self.records = [
-            {"id": n, "updated_at": f"2026-01-01T{n // 60:02}:{n % 60:02}:00Z"}
-            for n in range(count)
+            {"id": n, "updated_at": f"2026-01-01T{n // 60:02}:{n % 60:02}:00Z"} for n in range(count)
         ]
         self.inclusive = True
         self.fail_at: int | None = None

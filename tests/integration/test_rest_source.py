@@ -134,9 +134,7 @@ PAGING: dict[str, tuple[Any, dict[str, Any]]] = {
 
 @pytest.mark.parametrize("kind", PAGING)
 @pytest.mark.parametrize("concurrent", [1, 4])
-def test_every_record_comes_exactly_once(
-    serve: Callable[..., Api], kind: str, concurrent: int
-) -> None:
+def test_every_record_comes_exactly_once(serve: Callable[..., Api], kind: str, concurrent: int) -> None:
     handler, stream = PAGING[kind]
     api = serve(handler)
     read = Read(RestSource(entry(api.url, stream, concurrent_requests=concurrent), resolve))
@@ -213,9 +211,7 @@ def test_the_token_goes_to_no_other_host(serve: Callable[..., Api], place: str) 
 
     paging = {"kind": "header_link"} if place == "header" else {"kind": "json_link", "next": "next"}
     auth = {"kind": "bearer", "token": {"secret": "t"}}
-    source = RestSource(
-        entry(serve(luring).url, {"records": "data", "paging": paging}, auth=auth), resolve
-    )
+    source = RestSource(entry(serve(luring).url, {"records": "data", "paging": paging}, auth=auth), resolve)
     with pytest.raises(SourceRefused, match="another host"):
         Read(source)
     assert thief.requests == []

@@ -120,11 +120,7 @@ def _base(text: str, where: str, named: Value) -> URL:
     except ValueError:
         good = False
     if not good:
-        raise CatalogError(
-            place, f"is not an http(s) address ({shown})", fix="write https://host/path"
-        )
+        raise CatalogError(place, f"is not an http(s) address ({shown})", fix="write https://host/path")
     if url.user or url.password:
-        raise CatalogError(
-            place, "carries a user or password", fix="name them under auth: {kind: basic, …}"
-        )
+        raise CatalogError(place, "carries a user or password", fix="name them under auth: {kind: basic, …}")
     return url

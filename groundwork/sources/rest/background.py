@@ -18,9 +18,7 @@ class BackgroundLoop:
     def __enter__(self) -> BackgroundLoop:
         """Start the thread."""
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(
-            target=self._loop.run_forever, name="groundwork-rest", daemon=True
-        )
+        self._thread = threading.Thread(target=self._loop.run_forever, name="groundwork-rest", daemon=True)
         self._thread.start()
         return self
 

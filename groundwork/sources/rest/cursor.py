@@ -17,6 +17,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from msgspec import Raw
+
 from groundwork.errors import AnswerUnusable, CatalogError
 from groundwork.rest_catalog import RestCursor
 
@@ -24,9 +26,7 @@ EDGE_LIMIT = 10_000
 """Digests kept in the cursors (16 characters each). Beyond it the oldest records of the edge are
 committed again, which changes nothing in staging."""
 
-_INSTANT = re.compile(
-    r"(\d{4}-\d\d-\d\d)(?:([Tt ])(\d\d:\d\d:\d\d)(?:[.,](\d+))?)?\s*([Zz]|[+-]\d\d:?\d\d)?"
-)
+_INSTANT = re.compile(r"(\d{4}-\d\d-\d\d)(?:([Tt ])(\d\d:\d\d:\d\d)(?:[.,](\d+))?)?\s*([Zz]|[+-]\d\d:?\d\d)?")
 _NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?")
 _UNIFORM = re.compile(r"0000-00-00T00:00:00(?:\.(0{1,12}))?Z?")
 _DIGITS = bytes.maketrans(b"123456789", b"000000000")
@@ -135,7 +135,7 @@ def _kind(one: Key) -> str:
     return "text" if one.startswith("\x7f") else "instant"
 
 
-def _digest(record: bytes) -> str:
+def _digest(record: Raw) -> str:
     return base64.b64encode(hashlib.blake2b(record, digest_size=12).digest()).decode()
 
 
@@ -181,9 +181,7 @@ class Edge:
         """What this pull went on from, less what came again and so stands in the new edge."""
         return {"highest": self._began_at, "edge": sorted(self._before.elements())}
 
-    def new(
-        self, records: list[bytes], texts: list[str | None], found: list[Key]
-    ) -> list[int] | None:
+    def new(self, records: Sequence[Raw], texts: list[str | None], found: list[Key]) -> list[int] | None:
         """Note a page; which of its records are new. None means all of them.
 
         Raises:
@@ -217,7 +215,7 @@ class Edge:
             fix="check cursor.field; reset the stream's cursor to read it again from the start",
         )  # fmt: skip
 
-    def _repeated(self, records: list[bytes], found: list[Key], known: list[Key]) -> set[int]:
+    def _repeated(self, records: Sequence[Raw], found: list[Key], known: list[Key]) -> set[int]:
         repeated: set[int] = set()
         if self._first is None:
             return repeated
@@ -255,13 +253,11 @@ class Edge:
         assert self.highest is not None
         return key(self._earlier(self.highest))
 
-    def _note(self, records: list[bytes], found: list[Key]) -> None:
+    def _note(self, records: Sequence[Raw], found: list[Key]) -> None:
         """Keep the digests of what will come again when we ask from `highest` less the lookback."""
         floor = self._floor()
         self._edge += [
-            (one, _digest(records[place]))
-            for place, one in enumerate(found)
-            if one is None or one >= floor
+            (one, _digest(records[place])) for place, one in enumerate(found) if one is None or one >= floor
         ]
         if len(self._edge) > self._roomy:
             self._prune()

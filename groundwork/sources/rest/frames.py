@@ -27,9 +27,7 @@ class OpenFrame:
         self.rows = 0
         self.bytes = 0
 
-    def add(
-        self, page: CutPage, request: str, places: list[int] | None, times: Sequence[str | None]
-    ) -> None:
+    def add(self, page: CutPage, request: str, places: list[int] | None, times: Sequence[str | None]) -> None:
         """Add a page.
 
         Args:

@@ -36,9 +36,7 @@ class Page:
 class PageReader:
     """Asks for the pages of one stream."""
 
-    def __init__(
-        self, stream: RestStream, client: Client, access: Access, pager: Pager, where: str
-    ) -> None:
+    def __init__(self, stream: RestStream, client: Client, access: Access, pager: Pager, where: str) -> None:
         """Bring together what is asked and who asks."""
         self._stream, self._client, self._access = stream, client, access
         self._pager, self._where = pager, where
@@ -87,9 +85,7 @@ class PageReader:
 
     async def _fetch(self, position: Position, where: str) -> tuple[CutPage, Answer]:
         request: Request = self._pager.request(position, where)
-        return await self._client.ask(
-            request, lambda answer: (self._cutter.cut(answer, where), answer)
-        )
+        return await self._client.ask(request, lambda answer: (self._cutter.cut(answer, where), answer))
 
     def _check_total(self, total: int | None, received: int) -> None:
         if total is not None and received < total:

@@ -29,9 +29,7 @@ class PagesAstray(AnswerUnusable):
 class Pager:
     """Pages of one stream: what to ask for, and what comes after an answer."""
 
-    def __init__(
-        self, stream: RestStream, access: Access, where: str, since: str | None = None
-    ) -> None:
+    def __init__(self, stream: RestStream, access: Access, where: str, since: str | None = None) -> None:
         """Prepare the requests of one pull.
 
         Args:
@@ -125,15 +123,11 @@ class Pager:
             )  # fmt: skip
         return following
 
-    def _following(
-        self, position: Position, page: CutPage, link: str | None, url: URL
-    ) -> Position | None:
+    def _following(self, position: Position, page: CutPage, link: str | None, url: URL) -> Position | None:
         kind = self._paging.kind
         if kind == "page_number":
             return {"page": position["page"] + 1}
-        if (
-            kind == "offset"
-        ):  # by what came, not by what was asked for: servers cap pages in silence
+        if kind == "offset":  # by what came, not by what was asked for: servers cap pages in silence
             return {"offset": position["offset"] + len(page.records)}
         if kind == "cursor":
             value = page.next
@@ -171,7 +165,8 @@ class Guard:
         self._pages = 0
         self._mark: Position | None = None
         self._mark_at = 1
-        self._previous: list[bytes] = []
+        self._data = b""
+        self._last: bytes | None = None
         self.overlaps = 0
         """Pages that began with the record the page before ended with: records moved meanwhile."""
 
@@ -182,15 +177,15 @@ class Guard:
             PagesAstray: when going on would read the same again, or never end.
         """
         self._pages += 1
-        if page.records and page.records == self._previous:
+        if page.records and page.data == self._data:
             raise PagesAstray(
                 self._where, "the API gave the same page twice",
                 why=f"it may not know the parameter '{self._paging.parameter}'",
                 fix="check paging against the API's manual",
             )  # fmt: skip
-        if page.records and self._previous and page.records[0] == self._previous[-1]:
+        if page.records and bytes(page.records[0]) == self._last:
             self.overlaps += 1
-        self._previous = page.records
+        self._data, self._last = page.data, bytes(page.records[-1]) if page.records else None
         if following is None:
             return
         # Brent's way to find a circle of any length with one position kept in memory.

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 from msgspec import UNSET, Raw, UnsetType
 
@@ -37,7 +38,10 @@ def split_path(path: str) -> tuple[str, ...]:
 class CutPage:
     """What one answer holds, by the paths of the catalog."""
 
-    records: list[bytes] = field(repr=False)
+    records: list[Raw] = field(repr=False)
+    """Views of the body; copied once, all together."""
+    data: bytes = field(repr=False)
+    """All records, one behind the other."""
     body: bytes = field(repr=False)
     next: str | None
     """The next cursor or link as text; None for null, false, "" and a path that is not there."""
@@ -47,7 +51,10 @@ class CutPage:
 
     def text(self) -> pa.Array:
         """The records as an Arrow string array."""
-        return pa.array(self.records, type=pa.binary()).view(pa.string())
+        ends = np.zeros(len(self.records) + 1, dtype=np.int32)
+        np.cumsum(list(map(len, self.records)), out=ends[1:])
+        buffers = [None, pa.py_buffer(ends), pa.py_buffer(self.data)]
+        return pa.Array.from_buffers(pa.string(), len(self.records), buffers)
 
 
 class PageCutter:
@@ -68,7 +75,7 @@ class PageCutter:
             }.items()
             if path
         }
-        leaves: dict[tuple[str, ...], Any] = {path: Raw for path in self._paths.values()}
+        leaves: dict[tuple[str, ...], Any] = dict.fromkeys(self._paths.values(), Raw)
         leaves[self._paths.get("records", ())] = list[Raw]
         self._decoder = msgspec.json.Decoder(_shape(leaves) if self._paths else list[Raw])
 
@@ -104,7 +111,8 @@ class PageCutter:
             raise self._unlike(body, where, "null" if records is None else "")
         more = found.get("more", UNSET)
         return CutPage(
-            records=list(map(bytes, records)),
+            records=records,
+            data=b"".join(records),
             body=body,
             next=_as_text(found.get("next", UNSET), where, "next"),
             more=None if "more" not in self._paths else not _no(more),

@@ -20,9 +20,7 @@ from groundwork.sources.rest.transport import Client
 class RestSource:
     """An HTTP API, read as its catalog entry says."""
 
-    def __init__(
-        self, entry: catalog.RestSource, resolve: Resolve, *, sizes: Sizes | None = None
-    ) -> None:
+    def __init__(self, entry: catalog.RestSource, resolve: Resolve, *, sizes: Sizes | None = None) -> None:
         """Look up what the entry names; nothing is asked before `read`.
 
         Raises:
@@ -87,25 +85,18 @@ class RestSource:
         )
         return pull.read(state)
 
-    def _walk(
-        self, loop: BackgroundLoop, client: Client, stream: catalog.RestStream, where: str
-    ) -> Walk:
+    def _walk(self, loop: BackgroundLoop, client: Client, stream: catalog.RestStream, where: str) -> Walk:
         ahead = self._entry.connection.concurrent_requests
 
-        def walk(
-            pager: Pager, position: Position, number: int, received: int
-        ) -> Generator[Page, None, None]:
+        def walk(pager: Pager, position: Position, number: int, received: int) -> Generator[Page, None, None]:
             reader = PageReader(stream, client, self._access, pager, where)
             return _in_step(loop, reader.walk(position, number, received, ahead))
 
         return walk
 
 
-def _in_step(
-    loop: BackgroundLoop, pages: AsyncGenerator[Page, None]
-) -> Generator[Page, None, None]:
+def _in_step(loop: BackgroundLoop, pages: AsyncGenerator[Page, None]) -> Generator[Page, None, None]:
     """Pages of the loop's thread for ours; one more is fetched while we work on one."""
-
     one_at_a_time = asyncio.Lock()
 
     async def following() -> Page | None:
