@@ -139,10 +139,11 @@ class Workload:
 
     def newest_of(self, where: str) -> Row | None:
         """One of the newest orders in a state, locked."""
-        rows = self.sql(
-            f"select id from orders where {where} order by id desc limit 20 for update skip locked"
-        )
-        return self.random.choice(rows) if rows else None
+        newest = self.sql(f"select id from orders where {where} order by id desc limit 20")
+        self.random.shuffle(newest)
+        # one row is locked, not all twenty: another workload finds something to do as well
+        one = f"select id from orders where id = :id and {where} for update skip locked"
+        return next((rows[0] for (order,) in newest if (rows := self.sql(one, id=order))), None)
 
 
 @contextmanager

@@ -42,7 +42,9 @@ def test_every_part_starts_on_a_fresh_directory_and_again_on_the_same_one(tmp_pa
         assert first["SHOP_DATABASE_URL"].split("@")[0] == again["SHOP_DATABASE_URL"].split("@")[0]
         settings = httpx.get(f"{again['PREFECT_API_URL']}/admin/settings").json()["server"]
         assert settings["events"]["causal_ordering"] == "prefect.server.events.ordering.db"
-        assert "postgresql" in str(settings["database"])
+        assert platform.prefect_database.sql("select name from work_pool", database="prefect") == [
+            ["default"]
+        ]
         pools = httpx.post(f"{again['PREFECT_API_URL']}/work_pools/filter", json={}).json()
         assert [(pool["name"], pool["type"], pool["status"]) for pool in pools] == [
             ("default", "process", "READY")
