@@ -238,10 +238,9 @@ def test_what_is_not_the_whole_data_never_passes_as_success(
     serve: Callable[..., Api], handler: Any, stream: dict[str, Any], told: str
 ) -> None:
     source = RestSource(entry(serve(handler).url, stream), resolve)
-    seen = []
+    seen: list[object] = []
     with pytest.raises(AnswerUnusable, match=told):
-        for item in source.read({}):
-            seen.append(item)
+        seen.extend(source.read({}))
     assert not [item for item in seen if isinstance(item, Checkpoint)]
 
 
@@ -269,10 +268,9 @@ def test_a_full_table_that_shrinks_too_far_deletes_nothing(serve: Callable[..., 
     for left in (0, 5):
         del shelf[left:]
         shelf.extend(BOOKS[:left])
-        items = []
+        items: list[object] = []
         with pytest.raises(AnswerUnusable, match=rf"{left} records came, where .* had 12"):
-            for item in RestSource(entry(api.url, {}), resolve).read(cursors):
-                items.append(item)
+            items.extend(RestSource(entry(api.url, {}), resolve).read(cursors))
         assert not [item for item in items if isinstance(item, Checkpoint)]
     shelf.clear()
     tolerant = Read(RestSource(entry(api.url, {"shrink_tolerance": 1}), resolve), cursors)

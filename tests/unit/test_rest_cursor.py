@@ -1,0 +1,92 @@
+"""Cursor values: their order, and what stands some time before them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from groundwork.errors import AnswerUnusable
+from groundwork.sources.rest.cursor import earlier, instants, key, keys
+
+INSTANTS = st.builds(
+    lambda moment, minutes, digits: (moment, minutes, digits),
+    st.datetimes(datetime(1971, 1, 2), datetime(2900, 1, 1)),
+    st.integers(-720, 720),
+    st.sampled_from([0, 3, 6, 9]),
+)
+
+
+def written(moment: datetime, minutes: int, digits: int) -> tuple[str, datetime]:
+    """An instant in some zone with some digits, and what it means."""
+    zone = timezone(timedelta(minutes=minutes))
+    meant = moment.replace(microsecond=moment.microsecond if digits >= 6 else 0, tzinfo=UTC)
+    local = meant.astimezone(zone)
+    fraction = {0: "", 3: ".000", 6: f".{local.microsecond:06}", 9: f".{local.microsecond:06}000"}
+    sign = "-" if minutes < 0 else "+"
+    text = f"{local:%Y-%m-%dT%H:%M:%S}{fraction[digits]}{sign}{abs(minutes) // 60:02}:{abs(minutes) % 60:02}"
+    return (text.replace("+00:00", "Z") if minutes == 0 else text), meant
+
+
+@given(INSTANTS, INSTANTS)
+def test_instants_sort_as_time_does_whatever_their_form(
+    one: tuple[datetime, int, int], other: tuple[datetime, int, int]
+) -> None:
+    (first, first_meant), (second, second_meant) = written(*one), written(*other)
+    assert (key(first) < key(second)) == (first_meant < second_meant)
+    assert (key(first) == key(second)) == (first_meant == second_meant)
+    assert keys([first, second], "") == [key(first), key(second)]
+
+
+@given(st.lists(st.datetimes(datetime(1971, 1, 2)), min_size=1), st.sampled_from(["Z", ""]))
+def test_the_fast_way_over_a_page_is_the_slow_way(moments: list[datetime], zone: str) -> None:
+    for form in ("%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S.%f"):
+        texts = [moment.strftime(form).rjust(10, "0") + zone for moment in moments]
+        assert keys(texts, "") == [key(text) for text in texts]
+
+
+@given(st.lists(st.integers(0, 10**40).map(str), min_size=1))
+def test_numbers_sort_as_numbers(texts: list[str]) -> None:
+    assert keys(texts, "") == [Decimal(text) for text in texts]
+
+
+@given(INSTANTS, st.integers(1, 10**7))
+def test_a_lookback_keeps_form_precision_and_zone(one: tuple[datetime, int, int], seconds: int) -> None:
+    text, meant = written(*one)
+    moved = earlier(text, timedelta(seconds=seconds), "", "")
+    assert len(moved) == len(text) and moved[19:] == text[19:]
+    assert key(moved) == key(written(meant - timedelta(seconds=seconds), 0, 9)[0])
+
+
+@pytest.mark.parametrize(
+    ("text", "lookback", "epoch", "expected"),
+    [
+        ("2026-03-01", timedelta(hours=1), "", "2026-02-28"),
+        ("2026-03-01 00:00:00.5", timedelta(seconds=1), "", "2026-02-28 23:59:59.5"),
+        ("1700000000", timedelta(minutes=1), "seconds", "1699999940"),
+        ("1700000000000", timedelta(minutes=1), "milliseconds", "1699999940000"),
+        ("1700000000.123456", timedelta(minutes=1), "seconds", "1699999940.123456"),
+        ("01ARZ3NDEKTSV4RRFFQ69G5FAV", None, "", "01ARZ3NDEKTSV4RRFFQ69G5FAV"),
+    ],
+)
+def test_earlier_values_are_written_as_the_source_writes(
+    text: str, lookback: timedelta | None, epoch: str, expected: str
+) -> None:
+    assert earlier(text, lookback, epoch, "") == expected
+
+
+def test_values_of_two_kinds_have_no_order() -> None:
+    with pytest.raises(AnswerUnusable, match="mixes"):
+        keys(["2026-01-01T00:00:00Z", "17"], "here")
+    assert keys([None, "5", None], "") == [None, 5, None]
+
+
+def test_only_an_instant_with_a_zone_is_a_known_time() -> None:
+    texts = ["2026-01-01T02:00:00.1234567+02:00", "2026-01-01T00:00:00", None, "2026-01-01"]
+    found = keys(texts, "")
+    assert instants(texts, found) == ["2026-01-01T00:00:00.123456", None, None, None]
+    numbers = ["1700000000", "1700000001"]
+    assert instants(numbers, keys(numbers, "")) == [None, None]
