@@ -1,0 +1,95 @@
+"""Groundwork: extract, load and transform one source, with the steps that are asked for.
+
+Argument: catalog (directory), source, bucket (URL), steps (of extract, load, dbt); duckdb (file) for load and dbt, dbt
+(project directory). Prints what each step did, and its own seconds and CPU.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def main() -> None:
+    asked = json.loads(sys.argv[1])
+    said: dict[str, Any] = {}
+    work = {"extract": extract, "load": load, "dbt": dbt}
+    if asked.get("beyond_imports"):
+        import_everything()
+    for step in asked["steps"]:
+        said |= measured(step, lambda step=step: work[step](asked))
+    print(json.dumps(said))
+
+
+def measured(step: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    began, cpu = time.perf_counter(), cpu_seconds()
+    said = work()
+    spent = {"wall": time.perf_counter() - began, "cpu": cpu_seconds() - cpu}
+    return {f"{step}_{name}": value for name, value in (said | spent).items()}
+
+
+def cpu_seconds() -> float:
+    usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in usage)
+
+
+def import_everything() -> None:
+    """What an idle run needs anyway: its work is told apart from its imports."""
+    import boto3.session
+    import polars
+    import pyarrow.parquet
+
+    import groundwork.extract
+    import groundwork.load
+    import groundwork.sources.postgres
+    import groundwork.warehouses.duckdb
+    from groundwork.bucket import s3_client
+
+    s3_client()  # botocore loads its description of S3 (JSON): an import in all but name
+    assert boto3 and polars and pyarrow and groundwork.extract and groundwork.load
+
+
+def extract(asked: dict[str, Any]) -> dict[str, Any]:
+    from groundwork.bucket import open_bucket
+    from groundwork.catalog import load_catalog
+    from groundwork.extract import extract, open_source
+    from groundwork.settings import resolve_from_environment
+
+    entry = load_catalog(Path(asked["catalog"]))[asked["source"]]
+    bucket = open_bucket(asked["bucket"])
+    done = extract(entry, open_source(entry, resolve_from_environment, bucket), bucket)
+    return {"rows": sum(done.rows.values()), "batches": len(done.batches), "bytes": done.bytes}
+
+
+def load(asked: dict[str, Any]) -> dict[str, Any]:
+    from groundwork.bucket import open_bucket
+    from groundwork.catalog import load_catalog
+    from groundwork.load import load
+    from groundwork.warehouses.duckdb import open_duckdb
+
+    entry = load_catalog(Path(asked["catalog"]))[asked["source"]]
+    with open_duckdb(Path(asked["duckdb"]), who="bench") as warehouse:
+        done = load(entry, open_bucket(asked["bucket"]), warehouse)
+    return {"rows": sum(done.rows.values()), "batches": len(done.batches)}
+
+
+def dbt(asked: dict[str, Any]) -> dict[str, Any]:
+    from dbt.cli.main import dbtRunner
+
+    os.environ["GROUNDWORK_DUCKDB_PATH"] = asked["duckdb"]
+    place = ["--project-dir", asked["dbt"], "--profiles-dir", asked["dbt"]]
+    quiet = ["--quiet", "--no-use-colors", "--log-level-file", "none"]
+    done = dbtRunner().invoke([*quiet, "build", "--exclude-resource-type", "unit_test", *place])
+    if not done.success:
+        raise SystemExit(f"dbt build failed: {done.exception or [r.message for r in done.result]}")
+    return {"nodes": len(done.result)}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""What is said around the tables."""
+
+from __future__ import annotations
+
+OURS = "groundwork"
+
+TITLES = {
+    "end-to-end": "End to end",
+    "cdc": "Change data capture",
+    "snapshot": "Snapshot",
+    "api": "HTTP API",
+    "load": "Load",
+    "idle": "Nothing new",
+}
+
+RATIO_TO = {"api": "fetch and drop (the limit)", "load": "bare INSERT (the limit)"}
+"""Whom the ratio column compares with; ourselves where it is not said."""
+
+BEFORE = """
+# Benchmarks
+
+Written by `python -m benchmarks` (`make bench`) from `benchmarks/results.json`; do not edit. `--help` lists the
+benches; each can be run alone, and `--scale 0.05` gives a first look in a minute.
+
+How it is measured: every run is a process of its own; CPU seconds are user and system time of its whole process tree,
+interpreter and imports included (about 1 s of each Python run). *Server CPU* is what PostgreSQL's processes spent
+meanwhile. Runs are interleaved (A B C A B C); a cell is the median, in brackets least and most; ratios are taken within
+a round, then their median. On a shared machine wall time says little: compare CPU. Peers run in environments of their own with
+pinned versions (`benchmarks/peers/`); slow ones (n = 1) in the first round only. All data is made by
+arithmetic and the same everywhere; it lies in PostgreSQL 18, S3 (SeaweedFS) and files on one machine. After each run its result is checked:
+ours to the letter (a digest over every value), the peers' by number of rows.
+"""
+
+NOTES = {
+    "end-to-end": """
+1,000,000 changes (50,000 transactions of ten changes and one of 500,000) from the slot to Parquet in S3, manifest,
+landing in DuckDB, then `dbt build` with its data tests: the base model merged into a table of a million rows, and a
+small visualization over it. One process, as a flow run has. dlt does extract and load only: its resource
+(see below) straight into DuckDB, appended, without merge and without any transformation.
+""",
+    "cdc": """
+The same changes, from the slot to Parquet in S3; for us also the manifest, and what is in the bucket then equals the
+table, every value to the letter. Every run reads the same log through a copy of one slot.
+`pg_recvlogical` writes to /dev/null: nobody can be faster than the server. *dlt* is a resource of the benchmark, in the
+way of dlt's verified source `pg_replication` (which cannot be installed from a registry): same calls, a faster decoder, batches
+of 100,000 instead of 1,000. *psycopg2 + plain Python* is what one writes by hand: no restart, no exact position, no metadata.
+""",
+    "snapshot": """
+2,000,000 rows to Parquet in S3. Ours: exact text, in the snapshot of a new slot, so that the log goes on from there.
+The peers are typed: ADBC leaves numerics text, DuckDB's extension (with DuckDB 1.5, the last it was made for) turns
+unbounded numerics into doubles and NaN into 0, connectorx makes every numeric decimal(38,10).
+""",
+    "api": """
+Nested records, 1,000 a page, cursor paging, from an asyncio server in a process of its own (its CPU is not counted).
+The limit fetches the pages with aiohttp and drops them.
+""",
+    "load": """
+2,000,000 rows of one stored batch from S3 into a DuckDB file. The limit is `INSERT … SELECT … FROM read_parquet` of the
+same files on local disk into a table of the same columns: without download, check of size and sha256, ledger or idempotence.
+""",
+    "idle": """
+Extract and load when the source has nothing new. Beyond imports: what is left when a process that has all modules
+loaded does it.
+""",
+}
+
+
+def figures() -> list[tuple[str, str, str, str, str]]:
+    """Rows of the short table: bench, workload, our contender, the peer's, and what it is called."""
+    return [
+        ("end-to-end", "orders", OURS, "dlt (extract and load only)", "1,000,000 changes, slot → visualization"),
+        ("cdc", "orders", OURS, "dlt", "1,000,000 changes, slot → Parquet in S3"),
+        ("snapshot", "orders", OURS, "dlt (connectorx)", "snapshot of 2,000,000 rows → S3"),
+        ("load", "orders", OURS, "dlt", "load of 2,000,000 rows, S3 → landing"),
+        ("api", "records", OURS, "dlt → DuckDB", "100,000 API records → S3 → landing"),
+        ("idle", "accounts", OURS, "dlt", "nothing new: extract and load"),
+    ]
