@@ -37,7 +37,7 @@ class GroundworkError(Exception):
             fix: what a person can do now.
         """
         self.where, self.what, self.why, self.fix = where, what, why, fix
-        tail = "".join(f" {part.rstrip('.')}." for part in (why, fix) if part)
+        tail = "".join(f" {part[0].upper()}{part[1:].rstrip('.')}." for part in (why, fix) if part)
         super().__init__(f"{where}: {what}." + tail if tail else f"{where}: {what}")
 
     def __reduce__(self) -> tuple[object, ...]:

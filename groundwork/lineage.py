@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from groundwork.errors import WarehouseError
-from groundwork.warehouses import LANDING, LEDGER, Warehouse
+from groundwork.warehouses import Warehouse
 
 _TIMES = {
     "_committed_at": "committed at the source",
@@ -68,14 +68,10 @@ def explain(warehouse: Warehouse, table: str, column: str, value: str) -> Lineag
 
 def _log_lines(warehouse: Warehouse, source: str, batch: str) -> list[tuple[Any, ...]]:
     """What the runs that extracted and loaded a batch said of it."""
-    if not warehouse.columns("staging", "stg_ops__logs"):
+    if not warehouse.columns("visualization", "run_logs"):
         return []
     return warehouse.query(
-        "select logs.logged_at, logs.level, logs.message from staging.stg_ops__logs as logs"
-        f" inner join {LANDING}.{LEDGER} as batches"
-        " on logs.flow_run_id in (batches.extract_run_id, batches.load_run_id)"
-        " where batches.source = ? and batches.batch_id = ?"
-        " and logs.message like '%source=' || ? || '%' and logs.message like '%' || ? || '%'"
-        " order by logs.logged_at limit 10",
-        [source, batch, source, batch],
+        "select logged_at, level_name, message from visualization.run_logs"
+        " where batch_source_name = ? and batch_id = ? order by logged_at limit 10",
+        [source, batch],
     )

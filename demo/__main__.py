@@ -1,0 +1,132 @@
+"""``python -m demo run``: the whole platform once, with a report. ``python -m demo serve``: until Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from demo.platform import PARTS, Platform
+from demo.service import ServiceError
+
+HOME = Path(".groundwork")
+POOL = "groundwork"
+
+logger = logging.getLogger("demo")
+
+
+def main() -> int:
+    """Run the command that was asked for."""
+    parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
+    parser.add_argument("command", choices=("run", "serve"))
+    parser.add_argument(
+        "--home", type=Path, default=HOME, help="where data and logs go (default .groundwork)"
+    )
+    parser.add_argument("--rate", type=float, default=20, help="operations per second in the shop")
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, _interrupt)
+    log_file = options.home.absolute() / "demo.log"
+    log_file.parent.mkdir(parents=True, exist_ok=True)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s", filename=log_file)
+    try:
+        (_run if options.command == "run" else _serve)(options.home, options.rate)
+    except KeyboardInterrupt:
+        print("stopped")
+    except ServiceError as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 1
+    except Exception as error:
+        logger.exception("demo failed")
+        print(f"demo: {type(error).__name__}: {error}\n  what happened before: {log_file}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _run(home: Path, rate: float) -> None:
+    """Everything once: start, deploy, pipeline while the shop goes on writing, a failure, the report."""
+    began = time.monotonic()
+    with _started(home, rate):
+        from demo import report
+        from demo.story import provoke_failure, run_pipeline
+
+        with ThreadPoolExecutor(1) as beside:
+            deployed = beside.submit(_deploy)
+            with _told("the pipeline, while the shop goes on writing"):
+                run_pipeline()
+            with _told("deployments and alerts"):
+                deployed.result()
+        with _told("a failure on purpose, until its mails are there"):
+            mails = provoke_failure(home)
+        report.show(home, mails)
+    print(
+        f"\n{time.monotonic() - began:.0f} seconds in all. Again, and only what changed is captured: make demo"
+    )
+
+
+def _serve(home: Path, rate: float) -> None:
+    """Server, worker, schedules, shop and UI, until Ctrl-C."""
+    with _started(home, rate) as platform:
+        with _told("deployments and alerts"):
+            _deploy()
+        print(f"\n  Prefect     {platform.prefect.url if platform.prefect else ''}")
+        print(f'  warehouse   python -m groundwork sql "from visualization.revenue_daily limit 5"')
+        print(f"  mails       {platform.mailbox.directory}")
+        print(
+            f"  logs        {home}/services/*/\n\n  The schedules run now; Ctrl-C stops everything.",
+            flush=True,
+        )
+        threading.Event().wait()
+
+
+@contextmanager
+def _started(home: Path, rate: float) -> Iterator[Platform]:
+    platform = Platform(home, parts=(*PARTS, "workload"), pool=POOL, workload_rate=rate)
+    with _told("PostgreSQL, S3, payments API, Prefect, mailbox, worker"):
+        platform.start()
+    try:
+        os.environ.update(platform.environment())
+        os.environ.setdefault("PREFECT_LOGGING_EXTRA_LOGGERS", "groundwork")
+        yield platform
+    finally:
+        platform.stop()
+
+
+def _deploy() -> None:
+    """What a user runs: `prefect deploy --all` and the alerts, both by one command."""
+    command = [sys.executable, "-m", "deployments.apply", "--deploy"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    logger.info("deployed\n%s%s", done.stdout, done.stderr)
+    if done.returncode:
+        raise ServiceError(f"deployments.apply failed: {done.stderr.strip().splitlines()[-1:]}")
+
+
+class _told:
+    """Print what is done, and how long it took."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __enter__(self) -> None:
+        self._began = time.monotonic()
+        print(f"→ {self._text} …", end="", flush=True)
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        print(f" {'failed after ' if kind else ''}{time.monotonic() - self._began:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
