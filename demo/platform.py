@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import date
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -209,9 +209,14 @@ class Platform:
 
 
 def _side_by_side(actions: Iterable[Callable[[], None]]) -> None:
-    """Run actions in threads; when all have ended, raise the first error there was."""
-    with ThreadPoolExecutor(max_workers=8) as threads:
-        running: list[Future[None]] = [threads.submit(action) for action in actions]
+    """Run actions in threads; when all have ended, raise the first error there was.
+
+    Ctrl-C is not kept waiting for them: the caller stops the services, at which the threads end.
+    """
+    threads = ThreadPoolExecutor(max_workers=8)
+    running: list[Future[None]] = [threads.submit(action) for action in actions]
+    threads.shutdown(wait=False)
+    wait(running)
     for future in running:
         future.result()
 

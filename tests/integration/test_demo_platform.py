@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import httpx
@@ -86,6 +87,23 @@ def test_the_command_starts_prints_masked_values_and_stops_at_sigterm(tmp_path: 
     assert "SHOP_DATABASE_URL=postgresql://groundwork:***@127.0.0.1" in told
     assert "PAYMENTS_TOKEN=***" in told
     assert not re.search(r"[0-9a-f]{32}", told), "a secret is shown"
+
+
+def test_the_command_stops_at_once_while_it_is_starting(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    command = subprocess.Popen(
+        [sys.executable, "-m", "demo.platform", "--directory", str(home)], stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 60
+    while not (home / "services" / "prefect" / "pid").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    processes = psutil.Process(command.pid).children(recursive=True)
+    os.kill(command.pid, signal.SIGTERM)
+    _, told = command.communicate(timeout=60)
+    assert command.returncode == 0
+    assert "Traceback" not in told
+    assert not any(process.is_running() for process in processes)
 
 
 def test_masking_leaves_no_secret() -> None:
