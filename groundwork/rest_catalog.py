@@ -1,8 +1,8 @@
 r"""The catalog's words for HTTP APIs: how they know us, how gently we ask, how pages follow each other.
 
 The vocabulary is dlt's (``json_link``, ``header_link``, ``offset`` …), because people know it. A *path* is
-dotted, from the top of the body or record; a dot that belongs to a key is written ``\\.``, as in
-``@odata\\.nextLink``.
+dotted, from the top of the body or record; a dot that belongs to a key is written ``\.``, as in
+``@odata\.nextLink``.
 """
 
 from __future__ import annotations
