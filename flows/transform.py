@@ -10,13 +10,14 @@ from tasks.dbt import build
 
 
 @flow(name="transform", flow_run_name="transform")
-def transform(select: str = "") -> None:
+def transform(select: str = "", task_per_node: bool = False) -> None:
     """Build and test dbt's models; a data test that fails, fails this run.
 
     Args:
         select: dbt's selection syntax; everything when empty.
+        task_per_node: show every node as a task run in Prefect's timeline; much slower.
     """
-    build(select)
+    build(select, task_per_node)
 
 
 if __name__ == "__main__":
