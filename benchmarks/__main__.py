@@ -17,7 +17,10 @@ from benchmarks.measure import ROOT, BenchError
 BENCHES = {
     "end-to-end": ("end_to_end", "a million changes: slot, S3, landing, dbt; beside dlt's extract and load"),
     "cdc": ("cdc", "a million changes: slot to Parquet in S3; beside pg_recvlogical, dlt, plain Python"),
-    "snapshot": ("snapshot", "two million rows: table to Parquet in S3; beside dlt, ADBC, DuckDB's extension"),
+    "snapshot": (
+        "snapshot",
+        "two million rows: table to Parquet in S3; beside dlt, ADBC, DuckDB's extension",
+    ),
     "api": ("api", "100,000 nested records of an HTTP API: to S3 and landing; beside dlt and fetch-and-drop"),
     "load": ("load", "two million rows: S3 to landing; beside a bare INSERT of local files, and dlt"),
     "idle": ("idle", "extract and load with nothing new, beyond imports; beside dlt"),

@@ -99,9 +99,7 @@ def psycopg2(ground: Ground, database: Database) -> Measured:
             "prefix": prefix,
         }
         program = CONTENDERS / "psycopg2_changes.py"
-        measured = measure(
-            [environment("bare", ground.home), program, json.dumps(asked)], None, database.pid
-        )
+        measured = measure([environment("bare", ground.home), program, json.dumps(asked)], None, database.pid)
         same("changes in Parquet", ground.facts(database)["changes"], parquet_rows(ground, bucket))
     return measured
 
@@ -122,9 +120,7 @@ def dlt(ground: Ground, database: Database, *, destination: str = "filesystem") 
             "duckdb": str(directory / "dlt.duckdb"),
         }
         program = CONTENDERS / "dlt_changes.py"
-        measured = measure(
-            [environment("dlt", ground.home), program, json.dumps(asked)], DLT, database.pid
-        )
+        measured = measure([environment("dlt", ground.home), program, json.dumps(asked)], DLT, database.pid)
         same("changes that dlt counts", ground.facts(database)["changes"], measured.said["rows"])
     return measured
 

@@ -28,7 +28,7 @@ def newest(workload: Workload, rows: str) -> str:
     """Rows of landed versions that are alive at the end."""
     return (
         f"(select * from {rows} where _operation <> 'truncate'"
-        f" qualify row_number() over (partition by \"{workload.key}\" order by _sequence desc) = 1)"
+        f' qualify row_number() over (partition by "{workload.key}" order by _sequence desc) = 1)'
         " where _operation <> 'delete'"
     )
 

@@ -32,7 +32,17 @@ def environment(name: str, home: Path) -> Path:
     shutil.rmtree(place, ignore_errors=True)
     for command in (
         [program, "venv", "--quiet", "--python", sys.executable, str(place)],
-        [program, "pip", "install", "--quiet", "--compile-bytecode", "--python", str(python), "-r", str(requirements)],
+        [
+            program,
+            "pip",
+            "install",
+            "--quiet",
+            "--compile-bytecode",
+            "--python",
+            str(python),
+            "-r",
+            str(requirements),
+        ],
     ):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:

@@ -220,9 +220,7 @@ class Ground:
         from groundwork.extract import extract, open_source
 
         name = database.workload.name
-        place = self.catalog(
-            database.directory, catalog_entry(database.workload, slot=BASE_SLOT), name
-        )
+        place = self.catalog(database.directory, catalog_entry(database.workload, slot=BASE_SLOT), name)
         entry = load_catalog(place)[name]
         bucket = open_bucket(self.initial_bucket(database).as_uri())
         extract(entry, open_source(entry, lambda _: database.url, bucket), bucket)

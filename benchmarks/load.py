@@ -21,7 +21,11 @@ def run(ground: Ground, rounds: int, only: str) -> list[dict[str, Any]]:
     """Measure both tables: one snapshot of ours each, loaded again and again."""
     runs = []
     for workload in WORKLOADS.values():
-        with ground.snapshot_database(workload) as database, ground.prefix() as bucket, ground.directory() as local:
+        with (
+            ground.snapshot_database(workload) as database,
+            ground.prefix() as bucket,
+            ground.directory() as local,
+        ):
             entry = catalog_entry(workload, replication="full_table")
             asked = {
                 "catalog": str(ground.catalog(local, entry, workload.name)),
@@ -35,9 +39,7 @@ def run(ground: Ground, rounds: int, only: str) -> list[dict[str, Any]]:
     return runs
 
 
-def contenders(
-    ground: Ground, database: Database, asked: dict[str, Any], local: Path
-) -> list[Contender]:
+def contenders(ground: Ground, database: Database, asked: dict[str, Any], local: Path) -> list[Contender]:
     """Everybody who loads the stored objects."""
     files = fetched(ground, asked["bucket"], local)
     workload, digest = database.workload, ground.facts(database)["digest"]

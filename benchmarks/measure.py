@@ -42,9 +42,7 @@ class Measured:
     def as_json(self) -> dict[str, Any]:
         """For the results file."""
         rounded = {k: round(v, 3) if isinstance(v, float) else v for k, v in asdict(self).items()}
-        rounded["said"] = {
-            k: round(v, 3) if isinstance(v, float) else v for k, v in self.said.items()
-        }
+        rounded["said"] = {k: round(v, 3) if isinstance(v, float) else v for k, v in self.said.items()}
         return rounded
 
 

@@ -85,7 +85,7 @@ def section(bench: str, kept: dict[str, Any]) -> str:
 def table(bench: str, runs: Runs, workload: str) -> list[str]:
     """One workload: a line per contender."""
     served = any(run["server_cpu"] is not None for run in runs)
-    extra = {name: label for name, label in EXTRA.items() if any(name in run["said"] for run in runs)}
+    extra = EXTRA.get(bench, {})
     heads = [workload, "n", "CPU s", *(["server CPU s"] if served else []), "wall s", "RSS MB"]
     against = RATIO_TO.get(bench, OURS)
     heads += [f"CPU ÷ {against.partition(' ')[0]}", *extra.values()]
@@ -104,12 +104,11 @@ def table(bench: str, runs: Runs, workload: str) -> list[str]:
     return [*lines, ""]
 
 
-EXTRA = {
-    "extract_cpu": "extract CPU s",
-    "load_cpu": "load CPU s",
-    "dbt_cpu": "dbt CPU s",
-    "work_cpu": "CPU s beyond imports",
-    "work_wall": "wall s beyond imports",
+STEPS = {"extract_cpu": "extract CPU s", "load_cpu": "load CPU s", "dbt_cpu": "dbt CPU s"}
+EXTRA: dict[str, dict[str, str]] = {
+    "end-to-end": STEPS,
+    "api": STEPS,
+    "idle": {"work_cpu": "CPU s beyond imports", "work_wall": "wall s beyond imports"},
 }
 """What contenders say of themselves, and its column's head."""
 
@@ -192,9 +191,7 @@ def short_table(results: dict[str, Any]) -> str:
         own, other = one_of(results[bench], workload, ours), one_of(results[bench], workload, peer)
         if own and other:
             times = median([1 / pair for pair in paired(own, other)])
-            lines.append(
-                f"| {what} | {cost(own)} | {cost(other)} | {times:.1f} × less CPU |"
-            )
+            lines.append(f"| {what} | {cost(own)} | {cost(other)} | {times:.1f} × less CPU |")
     return "\n".join(lines)
 
 

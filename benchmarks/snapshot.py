@@ -64,9 +64,7 @@ def groundwork(ground: Ground, database: Database) -> Measured:
     return measured
 
 
-def copied(
-    ground: Ground, database: Database, where: str, program: str, words: Sequence[str]
-) -> Measured:
+def copied(ground: Ground, database: Database, where: str, program: str, words: Sequence[str]) -> Measured:
     """A peer's run, and whether all rows are in S3."""
     with ground.prefix() as bucket, ground.directory() as directory:
         name, _, prefix = bucket.removeprefix("s3://").partition("/")

@@ -146,7 +146,7 @@ WORKLOADS = {workload.name: workload for workload in (ACCOUNTS, ORDERS)}
 
 def catalog_entry(workload: Workload, *, slot: str = "", replication: str = "log_based") -> str:
     """The catalog's file for a workload; source and stream have its name."""
-    columns = "\n".join(f"      {name}: {{type: \"{kind}\"}}" for name, kind in workload.columns.items())
+    columns = "\n".join(f'      {name}: {{type: "{kind}"}}' for name, kind in workload.columns.items())
     return f"""source: {workload.name}
 kind: postgres
 priority: 1

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import dlt
+import pyarrow as pa
 import pyarrow.parquet as pq
 import s3fs
 
@@ -22,8 +23,14 @@ def landed(keys: list[str], s3: dict[str, str]) -> Iterator[Any]:
     )
     for key in keys:
         with files.open(key, "rb") as file:
-            for batch in pq.ParquetFile(file).iter_batches(100_000):
-                yield batch
+            stored = pq.ParquetFile(file)
+            schema = pa.schema([(f.name, known_to_dlt(f.type)) for f in stored.schema_arrow])
+            for batch in stored.iter_batches(100_000):
+                yield pa.Table.from_batches([batch]).cast(schema)
+
+
+def known_to_dlt(kind: pa.DataType) -> pa.DataType:
+    return pa.string() if pa.types.is_string_view(kind) else kind
 
 
 def main() -> None:

@@ -22,7 +22,9 @@ def main() -> None:
     with duckdb.connect() as connection:
         connection.execute(f"load '{extension}'")
         connection.execute(f"attach '{asked['url']}' as source (type postgres, read_only)")
-        connection.execute(f"copy source.public.{asked['table']} to '{path}' (format parquet, compression zstd)")
+        connection.execute(
+            f"copy source.public.{asked['table']} to '{path}' (format parquet, compression zstd)"
+        )
     client = boto3.client("s3", **asked["s3"])
     client.upload_file(str(path), asked["bucket"], f"{asked['prefix']}/table.parquet")
     print(json.dumps({}))
