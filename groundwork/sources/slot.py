@@ -14,6 +14,9 @@ from dataclasses import dataclass
 from groundwork.errors import SlotLost, SourceBusy
 from groundwork.sources.wire import Connection, quoted
 
+SECONDS_TO_WAIT = 10.0
+"""How long the server may take to notice that a run has died, before we take it for alive."""
+
 
 @dataclass(frozen=True)
 class Slot:
@@ -55,7 +58,7 @@ def find(connection: Connection, name: str) -> Slot | None:
     return Slot(name, active_pid, lsn_number(confirmed or "0/0"), status or "")
 
 
-def claim(connection: Connection, name: str, where: str, seconds: float = 10) -> None:
+def claim(connection: Connection, name: str, where: str) -> None:
     """Keep other runs of a source out for as long as a connection lives.
 
     (An advisory lock of the server, PostgreSQL manual, "Advisory Locks".)
@@ -63,7 +66,7 @@ def claim(connection: Connection, name: str, where: str, seconds: float = 10) ->
     Raises:
         SourceBusy: when another run has the claim, and keeps it.
     """
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + SECONDS_TO_WAIT
     while True:
         found = connection.run("select pg_try_advisory_lock(hashtextextended(:name, 0))", name=name)
         if found[0][0]:
@@ -76,13 +79,13 @@ def claim(connection: Connection, name: str, where: str, seconds: float = 10) ->
         time.sleep(0.1)
 
 
-def wait_until_free(connection: Connection, name: str, where: str, seconds: float = 10) -> None:
+def wait_until_free(connection: Connection, name: str, where: str) -> None:
     """Wait for the server to let go of a slot whose reader has just died.
 
     Raises:
         SourceBusy: when another run still reads it.
     """
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + SECONDS_TO_WAIT
     while (slot := find(connection, name)) and slot.active_pid:
         if time.monotonic() > deadline:
             raise SourceBusy(
