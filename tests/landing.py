@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
-import subprocess
-import sys
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import duckdb
+from dbt.adapters.factory import reset_adapters
 
 from groundwork.catalog import Catalog
 from groundwork.load import prepare, table_name
@@ -31,7 +33,6 @@ class Landing:
     catalog: Catalog
     loads: int = 0
     """How many batches were landed; the clock of `_loaded_at` ticks with it."""
-    columns: dict[str, list[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Make the tables, as load would."""
@@ -106,20 +107,31 @@ class Dbt:
     project: Path = ROOT / "dbt"
 
     def __call__(self, *arguments: str, fails: bool = False) -> str:
-        """Run a command; its output. Fails the test if dbt's verdict is not the expected one."""
-        done = subprocess.run(
-            [str(Path(sys.executable).with_name("dbt")), "--no-use-colors", *arguments[:1],
-             "--project-dir", str(self.project), "--profiles-dir", str(self.project),
-             "--target-path", str(self.target), "--log-path", str(self.target), *arguments[1:]],
-            env=os.environ | {
-                "GROUNDWORK_DUCKDB_PATH": str(self.file),
-                "GROUNDWORK_WAREHOUSE": "duckdb",
-                "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
-            },
-            capture_output=True, text=True, check=False, timeout=300,
-        )
-        assert (done.returncode != 0) == fails, done.stdout + done.stderr
-        return done.stdout
+        """Run a command in this process; what it printed. Fails the test if dbt's verdict is another one."""
+        from dbt.cli.main import dbtRunner
+
+        printed = io.StringIO()
+        environment = {
+            "GROUNDWORK_DUCKDB_PATH": str(self.file),
+            "GROUNDWORK_WAREHOUSE": "duckdb",
+            "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+        }
+        before = dict(os.environ)
+        os.environ.update(environment)
+        try:
+            with contextlib.redirect_stdout(printed), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                done = dbtRunner().invoke([
+                    "--no-use-colors", *arguments[:1],
+                    "--project-dir", str(self.project), "--profiles-dir", str(self.project),
+                    "--target-path", str(self.target), "--log-path", str(self.target), *arguments[1:],
+                ])
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+            reset_adapters()
+        assert done.success != fails, f"{printed.getvalue()}\n{done.exception or ''}"
+        return printed.getvalue()
 
     def results(self) -> dict[str, str]:
         """Status of every node of the last command by its name."""
@@ -130,8 +142,3 @@ class Dbt:
 def sequence(place: int) -> str:
     """A place in the source's order, as the log writes it."""
     return f"{place:016x}/00000000"
-
-
-def names(rows: Iterable[Mapping[str, Any]]) -> list[str]:
-    """All column names of some rows, in order of appearance."""
-    return list(dict.fromkeys(name for row in rows for name in row))
