@@ -109,9 +109,7 @@ def _resolved(client: SyncPrefectClient, entry: dict[str, Any]) -> dict[str, Any
     return {"enabled": True, "description": "", **entry, "actions": actions}
 
 
-def _action(
-    client: SyncPrefectClient, action: dict[str, Any], name: str, cloud: bool
-) -> dict[str, Any]:
+def _action(client: SyncPrefectClient, action: dict[str, Any], name: str, cloud: bool) -> dict[str, Any]:
     if "deployment" in action:
         wanted = action.pop("deployment")
         try:

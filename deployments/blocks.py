@@ -73,7 +73,7 @@ def mail_block() -> SlackWebhook:
     }
     scheme = "mailtos" if mode == "ssl" else "mailto"
     url = f"{scheme}://{login}{where.hostname}:{port}?{urlencode(options)}"
-    return SlackWebhook(url=url, notify_type="failure")  # type: ignore[arg-type]
+    return SlackWebhook(url=url, notify_type="failure")
 
 
 def _bucket(url: str, *, dry_run: bool) -> Iterator[Change]:
@@ -91,9 +91,7 @@ def _bucket(url: str, *, dry_run: bool) -> Iterator[Change]:
     yield _block(credentials, AWS_BLOCK, dry_run=dry_run)
     saved = _loaded(AwsCredentials, AWS_BLOCK) or credentials
     place = urlsplit(url)
-    bucket = S3Bucket(
-        bucket_name=place.netloc, bucket_folder=place.path.strip("/"), credentials=saved
-    )
+    bucket = S3Bucket(bucket_name=place.netloc, bucket_folder=place.path.strip("/"), credentials=saved)
     yield _block(bucket, BUCKET_BLOCK, dry_run=dry_run)
 
 

@@ -21,4 +21,4 @@ def transform(select: str = "", task_per_node: bool = False) -> None:
 
 
 if __name__ == "__main__":
-    transform(*sys.argv[1:])
+    transform(" ".join(sys.argv[1:]))

@@ -74,7 +74,5 @@ def _downstream(manifest: Mapping[str, Any], roots: Iterable[str]) -> tuple[list
         and node["resource_type"] == "model"
         and "visualization" in node.get("fqn", [])
     ]
-    seen = [
-        exposures[one].get("label") or exposures[one]["name"] for one in reached if one in exposures
-    ]
+    seen = [exposures[one].get("label") or exposures[one]["name"] for one in reached if one in exposures]
     return sorted(models), sorted(seen)

@@ -122,7 +122,7 @@ def _record(
 
 
 def failed_nodes(bucket: Bucket, run_id: str) -> list[str]:
-    """dbt's unique ids of what failed in a flow run of today or yesterday; empty when dbt did not run."""
+    """Dbt's unique ids of what failed in a flow run of today or yesterday; empty when dbt did not run."""
     today = datetime.now(UTC).date()
     for day in (today, today - timedelta(days=1)):
         keys = [stored.key for stored in bucket.list(f"{PREFIX}/{day}/")]

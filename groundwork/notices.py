@@ -92,7 +92,7 @@ def send(mail: EmailMessage, sender: Sender) -> None:
     context = ssl.create_default_context()
     try:
         if where.scheme == "smtps":
-            client = smtplib.SMTP_SSL(host, where.port or 465, timeout=30, context=context)
+            client: smtplib.SMTP = smtplib.SMTP_SSL(host, where.port or 465, timeout=30, context=context)
         else:
             client = smtplib.SMTP(host, where.port or 587, timeout=30)
         with client:
@@ -142,8 +142,7 @@ def _plain(facts: Facts, lists: Lists, lines: Sequence[str]) -> str:
 
 def _html(facts: Facts, lists: Lists, lines: Sequence[str]) -> str:
     rows = "".join(
-        f"<tr><th align=left valign=top>{name}</th><td>{_linked(value)}</td></tr>"
-        for name, value in facts
+        f"<tr><th align=left valign=top>{name}</th><td>{_linked(value)}</td></tr>" for name, value in facts
     )
     items = "".join(
         f"<p><b>{name}</b></p><ul>{''.join(f'<li>{html.escape(one)}</li>' for one in of)}</ul>"

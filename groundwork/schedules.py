@@ -7,7 +7,7 @@ prefect.yaml is read as YAML, so this knows nothing of Prefect but the file's fo
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -52,9 +52,7 @@ def check_schedules(catalog: Catalog, prefect_yaml: Path) -> list[str]:
     return problems
 
 
-def _source(
-    file: Path, entry: AnySource, deployments: list[Mapping[str, Any]]
-) -> Iterator[str]:
+def _source(file: Path, entry: AnySource, deployments: list[Mapping[str, Any]]) -> Iterator[str]:
     where = f"{file}: deployments"
     if not deployments:
         yield (
@@ -93,7 +91,7 @@ def _source(
             )
 
 
-def longest_gap(schedules: list[Mapping[str, Any]]) -> timedelta | None:
+def longest_gap(schedules: Sequence[Mapping[str, Any]]) -> timedelta | None:
     """The longest time between two runs of all active schedules together; None without any.
 
     Clocks that change in summer are not counted: a schedule in local time may be an hour off once a year.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import Context, copy_context
 from pathlib import Path
@@ -61,12 +61,14 @@ def build(select: str = "", task_per_node: bool = False) -> list[dict[str, Any]]
 
 
 def _invoke(arguments: list[str], settings: Settings) -> None:
-    from prefect_dbt import PrefectDbtRunner, PrefectDbtSettings
+    from prefect_dbt import PrefectDbtSettings
+
+    from tasks.dbt_runner import ModelsAsTasks
 
     place, home = settings.dbt.absolute(), Path.cwd()
     found = PrefectDbtSettings(project_dir=place, profiles_dir=place)
     try:
-        PrefectDbtRunner(settings=found, raise_on_failure=True).invoke(arguments)
+        ModelsAsTasks(settings=found, raise_on_failure=True).invoke(arguments)
     finally:
         os.chdir(home)  # dbt moves into its project
         _let_go()
@@ -107,12 +109,14 @@ def _writers_turn(settings: Settings) -> Iterator[None]:
 
 def _let_go() -> None:
     """Close what dbt keeps open until the process ends, so that others can have the warehouse."""
-    from dbt.adapters.factory import reset_adapters
+    from dbt.adapters import factory
 
-    reset_adapters()
+    forget: Callable[[], None] = factory.reset_adapters
+    forget()
     if os.environ["GROUNDWORK_WAREHOUSE"] == "duckdb":
         from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 
-        if DuckDBConnectionManager._ENV is not None:
-            DuckDBConnectionManager._ENV.close()
-        DuckDBConnectionManager.close_all_connections()
+        manager: Any = DuckDBConnectionManager
+        if manager._ENV is not None:
+            manager._ENV.close()
+        manager.close_all_connections()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from groundwork.bucket import Bucket, open_bucket, s3_client
 from groundwork.errors import SettingMissing
 from groundwork.settings import Named, Settings, resolve_from_environment
@@ -58,7 +60,7 @@ def platform_bucket(settings: Settings) -> Bucket:
     return open_bucket(url, s3_client(**options))
 
 
-def _bucket_block():  # type: ignore[no-untyped-def]
+def _bucket_block() -> Any:
     from prefect_aws import S3Bucket
 
     try:

@@ -19,8 +19,7 @@ def report_ingest(extracted: Extracted, loaded: Loaded) -> None:
         return
     streams = sorted(set(extracted.rows) | set(loaded.rows))
     rows: list[dict[str, Any]] = [
-        {"stream": s, "extracted": extracted.rows.get(s, 0), "loaded": loaded.rows.get(s, 0)}
-        for s in streams
+        {"stream": s, "extracted": extracted.rows.get(s, 0), "loaded": loaded.rows.get(s, 0)} for s in streams
     ]
     operations = ", ".join(f"{n:,} {name}" for name, n in sorted(extracted.operations.items()))
     lines = [

@@ -17,7 +17,7 @@ from groundwork.errors import (
 _FINAL = (KeyMissing, KeyTaken, ManifestConflict)
 
 
-def is_worth_another_try(task: Any, task_run: Any, state: Any) -> bool:
+def is_worth_another_try(_task: Any, _task_run: Any, state: Any) -> bool:
     """Whether a task failed for want of a connection; Prefect's ``retry_condition_fn``."""
     error = state.result(raise_on_failure=False)
     return isinstance(error, (SourceUnreachable, BucketError)) and not isinstance(error, _FINAL)

@@ -122,9 +122,7 @@ class RunHistory:
 
     # runs -----------------------------------------------------------------------------------------
 
-    def _runs(
-        self, flow_cursor: dict[str, Any], task_cursor: dict[str, Any]
-    ) -> Iterator[Records | Reached]:
+    def _runs(self, flow_cursor: dict[str, Any], task_cursor: dict[str, Any]) -> Iterator[Records | Reached]:
         now = datetime.now(UTC)
         since = datetime.fromisoformat(flow_cursor["until"]) - self._overlap if flow_cursor else None
         known_runs: dict[str, str] = flow_cursor.get("runs", {})
@@ -274,9 +272,7 @@ def _span(first: str | None, last: str | None) -> dict[str, str]:
 def _records(stream: str, request: str, found: list[Found]) -> Records:
     texts = [record.text for record in found]
     moments = [record.timestamp or record.updated for record in found]
-    return Records(
-        stream, texts, request, [datetime.fromisoformat(at) if at else None for at in moments]
-    )
+    return Records(stream, texts, request, [datetime.fromisoformat(at) if at else None for at in moments])
 
 
 def _digest(ids: Iterable[str]) -> str:

@@ -51,7 +51,7 @@ def read_trouble(flow_run_id: str) -> Trouble:
             message=state.message or "" if state else "",
             since=f"{state.timestamp:%Y-%m-%d %H:%M:%S} UTC" if state else "",
             url=url_for(run) or "",
-            source=_source_of(run),
+            source=_source_of(client, run),
             log_lines=[_line(line) for line in reversed(lines[:LAST_LINES])],
         )
 
@@ -120,11 +120,22 @@ def _settled_lines(client: SyncPrefectClient, flow_run_id: Any) -> list[Log]:
         time.sleep(LOOK_EVERY)
 
 
-def _source_of(run: FlowRun) -> str:
+def _source_of(client: SyncPrefectClient, run: FlowRun) -> str:
+    """The source a run is about: by its tag, its parameter, or those of a part of it that failed."""
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterParentFlowRunId
+
     for tag in run.tags:
         if tag.startswith("source:"):
             return tag.removeprefix("source:")
-    return str(run.parameters.get("source", ""))
+    if source := run.parameters.get("source"):
+        return str(source)
+    parts = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[run.id]))
+    failed = [
+        str(part.parameters.get("source", ""))
+        for part in client.read_flow_runs(flow_run_filter=parts)
+        if part.state and (part.state.is_failed() or part.state.is_crashed())
+    ]
+    return next((source for source in failed if source), "")
 
 
 def _line(line: Log) -> str:
@@ -142,7 +153,5 @@ def _sender() -> Sender:
     return Sender(
         url=resolve(Named(secret="groundwork-smtp-url")),
         sender=resolve(Named(variable="groundwork-alert-from")),
-        recipients=[
-            one.strip() for one in resolve(Named(variable="groundwork-alert-to")).split(",")
-        ],
+        recipients=[one.strip() for one in resolve(Named(variable="groundwork-alert-to")).split(",")],
     )

@@ -25,9 +25,11 @@ from tests.commands import PROJECT, pause_schedules, run_command
 @pytest.fixture(scope="session")
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
     place = tmp_path_factory.mktemp("prefect")
-    with Postgres(place / "postgres", durable=False) as postgres:
-        with PrefectServer(place / "server", create_prefect_database(postgres)) as server:
-            yield server
+    with (
+        Postgres(place / "postgres", durable=False) as postgres,
+        PrefectServer(place / "server", create_prefect_database(postgres)) as server,
+    ):
+        yield server
 
 
 @pytest.fixture(scope="session")

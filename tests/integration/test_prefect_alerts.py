@@ -91,9 +91,7 @@ def test_a_run_that_fails_is_mailed_at_once_and_then_in_detail_once(mailbox: Mai
 def test_a_run_that_is_killed_is_mailed_at_once_and_then_in_detail(
     mailbox: Mailbox, prefect_api: str
 ) -> None:
-    waiting = Flow.from_source(
-        str(PROJECT), "tests/integration/troubled_flows.py:wait_for_the_end"
-    )
+    waiting = Flow.from_source(str(PROJECT), "tests/integration/troubled_flows.py:wait_for_the_end")
     deployment_id = waiting.deploy(  # type: ignore[union-attr]
         name="wait",
         work_pool_name="groundwork",
@@ -118,15 +116,13 @@ def test_a_run_that_is_killed_is_mailed_at_once_and_then_in_detail(
     assert "waiting pid=" in text
     assert "landing.payments__payments" in text
     with get_client(sync_client=True) as client:
-        client.delete_deployment(deployment_id)
+        client.delete_deployment(deployment_id)  # type: ignore[arg-type]
 
 
 def test_a_mail_holds_no_password_and_no_quoted_value() -> None:
     from groundwork.notices import masked
 
-    assert masked("postgresql://shop:hunter2@host/shop refused") == (
-        "postgresql://shop:…@host/shop refused"
-    )
+    assert masked("postgresql://shop:hunter2@host/shop refused") == ("postgresql://shop:…@host/shop refused")
     assert "hunter2" not in masked("password=hunter2 was wrong")
     quoted = "Conversion Error: Could not convert string 'jane@example.com' to INT32"
     assert "jane" not in masked(quoted)

@@ -49,7 +49,7 @@ def run_with_lines(client: SyncPrefectClient, moments: list[datetime]) -> FlowRu
         for number, moment in enumerate(moments)
     ]
     for start in range(0, len(lines), 500):
-        client.request("POST", "/logs/", json=lines[start : start + 500])  # type: ignore[arg-type]
+        client.request("POST", "/logs/", json=lines[start : start + 500])
     return run
 
 
@@ -109,7 +109,7 @@ def test_records_stay_letter_for_letter(client: SyncPrefectClient) -> None:
     run = run_with_lines(client, [moment])
     sent = client.request(
         "POST", "/logs/filter", json={"logs": {"flow_run_id": {"any_": [str(run.id)]}}}
-    ).text  # type: ignore[arg-type]
+    ).text
 
     records, _ = export({})
 

@@ -79,13 +79,10 @@ def test_a_schedule_that_is_switched_off_does_not_count(
     ]
 
 
-def test_a_tag_of_no_source_is_told(
-    catalog: Catalog, stanzas: dict[str, Any], tmp_path: Path
-) -> None:
+def test_a_tag_of_no_source_is_told(catalog: Catalog, stanzas: dict[str, Any], tmp_path: Path) -> None:
     stanza(stanzas, "replay")["tags"] = ["source:shopp"]
     assert problems(catalog, stanzas, tmp_path) == [
-        "deployments.replay.tags: 'source:shopp' is not a source of the catalog "
-        "(shop, payments, ops)."
+        "deployments.replay.tags: 'source:shopp' is not a source of the catalog (shop, payments, ops)."
     ]
 
 
@@ -109,9 +106,7 @@ def test_a_source_that_could_run_twice_at_once_is_told(
     ]
 
 
-def test_a_schedule_without_a_slug_is_told(
-    catalog: Catalog, stanzas: dict[str, Any], tmp_path: Path
-) -> None:
+def test_a_schedule_without_a_slug_is_told(catalog: Catalog, stanzas: dict[str, Any], tmp_path: Path) -> None:
     del stanza(stanzas, "ingest-shop")["schedules"][0]["slug"]
     assert "has no slug" in problems(catalog, stanzas, tmp_path)[0]
 
@@ -120,7 +115,7 @@ def test_templates_that_prefect_fills_wrongly_in_silence_are_told(
     catalog: Catalog, stanzas: dict[str, Any], tmp_path: Path
 ) -> None:
     work_pool = stanza(stanzas, "replay")["work_pool"] = {"name": "{{ $WORK_POOL }}"}
-    work_pool["job_variables"] = {"env": {"TOKEN": "{{ prefect.blocks.secret.token }}"}}  # type: ignore[assignment]
+    work_pool["job_variables"] = {"env": {"TOKEN": "{{ prefect.blocks.secret.token }}"}}
     told = problems(catalog, stanzas, tmp_path)
     assert "'{{ $WORK_POOL }}' becomes an empty text when the variable is not set" in told[0]
     assert "'{{ prefect.blocks.secret.token }}' is stored in the deployment in the clear" in told[1]
@@ -140,9 +135,7 @@ def test_templates_that_prefect_fills_wrongly_in_silence_are_told(
         ([{"interval": 900, "active": "false"}], None),
     ],
 )
-def test_the_longest_gap_between_two_runs(
-    schedules: list[dict[str, Any]], longest: timedelta | None
-) -> None:
+def test_the_longest_gap_between_two_runs(schedules: list[dict[str, Any]], longest: timedelta | None) -> None:
     assert longest_gap(schedules) == longest
 
 

@@ -1,0 +1,87 @@
+"""dbt within a flow: a failing test fails the run, and what became of every node is kept."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from groundwork.bucket import open_bucket
+from groundwork.dbt_results import failed_nodes
+from tests.commands import PROJECT, run_command
+
+SMALL_PROJECT = {
+    "dbt_project.yml": "{name: groundwork, version: '1.0', profile: groundwork}",
+    "profiles.yml": """
+groundwork:
+  target: duckdb
+  outputs: {duckdb: {type: duckdb, path: "{{ env_var('GROUNDWORK_DUCKDB_PATH') }}", threads: 1}}
+""",
+    "models/good.sql": "select 1 as id",
+    "models/better.sql": "select id from {{ ref('good') }}",
+    "tests/always_wrong.sql": "select id from {{ ref('good') }}",
+}
+
+
+@pytest.fixture
+def small_platform(platform: dict[str, str], tmp_path: Path) -> dict[str, str]:
+    """A platform with a dbt project of two models and a test that fails."""
+    for name, text in SMALL_PROJECT.items():
+        file = tmp_path / "dbt" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    return {
+        **platform,
+        "GROUNDWORK_HOME": str(tmp_path / "home"),
+        "GROUNDWORK_BUCKET": (tmp_path / "bucket").as_uri(),
+        "GROUNDWORK_DBT": str(tmp_path / "dbt"),
+    }
+
+
+def test_a_failing_test_fails_the_run_and_its_result_reaches_landing(
+    small_platform: dict[str, str], tmp_path: Path
+) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "flows.transform"],
+        cwd=PROJECT,
+        env={**os.environ, **small_platform},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode != 0
+    assert "always_wrong" in result.stderr
+    assert "built node=always_wrong status=fail" in result.stderr
+
+    run_command("flows.export_logs", "0", environment=small_platform)
+    with duckdb.connect(str(tmp_path / "home" / "warehouse.duckdb"), read_only=True) as warehouse:
+        results = warehouse.execute(
+            "select record ->> 'name', record ->> 'resource_type', record ->> 'status',"
+            " record ->> 'flow_run_id' from landing.ops__dbt_results order by 1"
+        ).fetchall()
+        runs = warehouse.execute(
+            "select distinct record ->> 'id' from landing.ops__flow_runs"
+            " where record ->> 'flow_name' = 'transform' and record ->> 'state_type' = 'FAILED'"
+        ).fetchall()
+    assert [(name, kind, status) for name, kind, status, _ in results] == [
+        ("always_wrong", "test", "fail"),
+        ("better", "model", "skipped"),
+        ("good", "model", "success"),
+    ]
+    run_id = results[0][3]
+    assert (run_id,) in runs
+    bucket = open_bucket(small_platform["GROUNDWORK_BUCKET"])
+    assert failed_nodes(bucket, run_id) == ["test.groundwork.always_wrong"]
+
+    run_command("flows.export_logs", "0", environment=small_platform)
+    with duckdb.connect(str(tmp_path / "home" / "warehouse.duckdb"), read_only=True) as warehouse:
+        counted = warehouse.execute("select count(*) from landing.ops__dbt_results").fetchone()
+    assert counted == (3,), "what was exported is not exported again"
+
+
+def test_a_selection_that_succeeds_completes(small_platform: dict[str, str]) -> None:
+    run_command("flows.transform", "good,resource_type:model", environment=small_platform)
