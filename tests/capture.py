@@ -265,7 +265,7 @@ def process(capture: Capture, prelude: str, what: str) -> subprocess.CompletedPr
     """Run extract or load in a process of its own, after ``prelude`` (Python; see `run_and_die`)."""
     environment = {
         **os.environ,
-        "ENTRY": capture.entry.model_dump_json(),
+        "STREAMS": json.dumps(capture.streams),
         "BUCKET": capture.bucket.url,
         "URL": capture.url,
         "FILE": str(capture.file),
@@ -274,7 +274,7 @@ def process(capture: Capture, prelude: str, what: str) -> subprocess.CompletedPr
     }
     return subprocess.run(
         [sys.executable, "-c", textwrap.dedent(SCRIPT)], env=environment, capture_output=True, text=True,
-        timeout=200, check=False,
+        timeout=200, check=False, cwd=Path(__file__).parents[1],
     )
 
 
@@ -289,7 +289,7 @@ def run_and_die(capture: Capture, prelude: str, *, what: str = "extract") -> Non
 
 
 SCRIPT = """
-    import os, resource, signal, sys
+    import json, os, resource, signal, sys
     from pathlib import Path
 
     def die():
@@ -308,11 +308,11 @@ SCRIPT = """
         setattr(owner, name, patched)
 
     from groundwork import bucket, extract, load, manifest
-    from groundwork.catalog import PostgresSource
     from groundwork.errors import GroundworkError
     from groundwork.sources import postgres, slot, wire
     from groundwork.warehouses import duckdb
-    entry = PostgresSource.model_validate_json(os.environ["ENTRY"])
+    from tests.capture import entry as entry_of
+    entry = entry_of(json.loads(os.environ["STREAMS"]))
     place = bucket.open_bucket(os.environ["BUCKET"])
     exec(os.environ["PRELUDE"])
     try:

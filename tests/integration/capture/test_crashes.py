@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections.abc import Callable
 
@@ -108,9 +109,9 @@ def test_killed_while_loading(items: Capture, database: Database, moment: tuple[
 def test_killed_again_and_again_it_still_arrives(
     items: Capture, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for moment in (*IN_A_SNAPSHOT.values(), *IN_THE_LOG.values()):
+    for moment in (*list(IN_A_SNAPSHOT.values())[::3], *list(IN_THE_LOG.values())[::2]):
         change(database)
-        process(items, moment, "extract")
+        assert process(items, moment, "extract").returncode in (0, -signal.SIGKILL)
     items.run()
     items.assert_equal_to_the_source()
 
@@ -184,7 +185,7 @@ def lose(database: Database, items: Capture, how: str) -> None:
 @pytest.mark.parametrize(
     ("how", "message"),
     [
-        ("dropped", "is gone. changes after .* were not kept for us"),
+        ("dropped", "is gone. Changes after .* were not kept for us"),
         ("made anew", "stands at .*, the bucket ends at"),
         ("advanced", "stands at .*, the bucket ends at"),
     ],
