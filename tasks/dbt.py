@@ -7,6 +7,7 @@ the log and of the table artifact.
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 from collections.abc import Callable, Iterator
@@ -61,17 +62,16 @@ def build(select: str = "", task_per_node: bool = False) -> list[dict[str, Any]]
 
 
 def _invoke(arguments: list[str], settings: Settings) -> None:
-    from prefect_dbt import PrefectDbtSettings
-
-    from tasks.dbt_runner import ModelsAsTasks
+    from prefect_dbt import PrefectDbtRunner, PrefectDbtSettings
 
     place, home = settings.dbt.absolute(), Path.cwd()
     found = PrefectDbtSettings(project_dir=place, profiles_dir=place)
     try:
-        ModelsAsTasks(settings=found, raise_on_failure=True).invoke(arguments)
+        PrefectDbtRunner(settings=found, raise_on_failure=True).invoke(arguments)
     finally:
         os.chdir(home)  # dbt moves into its project
         _let_go()
+        atexit.register(_end_quietly)
 
 
 def _tell(records: list[dict[str, Any]]) -> None:
@@ -120,3 +120,14 @@ def _let_go() -> None:
         if manager._ENV is not None:
             manager._ENV.close()
         manager.close_all_connections()
+
+
+def _end_quietly() -> None:
+    """End Prefect's helper thread before Python ends.
+
+    With it alive, what dbt imported outlives the interpreter, and DuckDB's bindings print forty lines of
+    "nanobind: leaked" below an otherwise good run.
+    """
+    from prefect._internal.concurrency.threads import get_run_sync_loop
+
+    get_run_sync_loop().shutdown()
