@@ -5,6 +5,8 @@ UV := .tools/uv/bin/uv
 PYTHON := .venv/bin/python
 export UV_PROJECT_ENVIRONMENT := .venv
 export DO_NOT_TRACK := 1
+# Compiled once at install: every later start of Prefect and dbt is several seconds shorter.
+export UV_COMPILE_BYTECODE := 1
 # Nothing of the project needs the network once it is set up.
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 

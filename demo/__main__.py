@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,7 +59,8 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 def _run(home: Path, rate: float) -> None:
     """Everything once: start, deploy, pipeline while the shop goes on writing, a failure, the report."""
     began = time.monotonic()
-    with _started(home, rate):
+    # The worker takes alerts only: the schedules would begin the same work a second time.
+    with _started(home, rate, queues=["alerts"]):
         from demo import report
         from demo.story import provoke_failure, run_pipeline
 
@@ -93,8 +94,9 @@ def _serve(home: Path, rate: float) -> None:
 
 
 @contextmanager
-def _started(home: Path, rate: float) -> Iterator[Platform]:
-    platform = Platform(home, parts=(*PARTS, "workload"), pool=POOL, workload_rate=rate)
+def _started(home: Path, rate: float, queues: Sequence[str] = ()) -> Iterator[Platform]:
+    parts = (*PARTS, "workload")
+    platform = Platform(home, parts=parts, pool=POOL, queues=queues, workload_rate=rate)
     with _told("PostgreSQL, S3, payments API, Prefect, mailbox, worker"):
         platform.start()
     try:
@@ -129,4 +131,8 @@ class _told:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Not sys.exit: at the interpreter's end DuckDB's module prints a page of harmless leak warnings.
+    os._exit(status)

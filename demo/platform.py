@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import date
 from pathlib import Path
@@ -47,6 +47,7 @@ class Platform:
         durable: false for tests: the databases do not wait for the disk.
         today: the day at which the shop's history ends, when it is made; today if not given.
         pool: the worker's pool.
+        queues: the worker takes work from these queues of it only.
         workload_rate: operations per second of the part `workload`.
         requests_per_second: how many requests the payments API answers.
     """
@@ -59,6 +60,7 @@ class Platform:
         durable: bool = True,
         today: date | None = None,
         pool: str = "default",
+        queues: Sequence[str] = (),
         workload_rate: float = 5,
         requests_per_second: float = REQUESTS_PER_SECOND,
     ) -> None:
@@ -71,6 +73,7 @@ class Platform:
         self.parts |= {"prefect"} if "worker" in self.parts else set()
         self.today = today
         self.pool = pool
+        self.queues = queues
         self.workload_rate = workload_rate
         self.requests_per_second = requests_per_second
         services = self.directory / "services"
@@ -181,12 +184,15 @@ class Platform:
         url = create_prefect_database(self.prefect_database)
         self.prefect = PrefectServer(self._services / "prefect", url)
         self._start("prefect", self.prefect)
+        self.prefect.forget_missed_runs()
 
     def _start_worker(self) -> None:
         if "worker" in self.parts and self.prefect is not None:
             directory = self._services / "worker"
             settings = self.environment()
-            self.worker = PrefectWorker(directory, self.prefect, pool=self.pool, settings=settings)
+            self.worker = PrefectWorker(
+                directory, self.prefect, pool=self.pool, queues=self.queues, settings=settings
+            )
             self._start("worker", self.worker)
 
     def _start_workload(self) -> None:

@@ -10,6 +10,7 @@ import json
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar
@@ -107,6 +108,32 @@ class PrefectServer(Service):
         """Whether the API says it is healthy: the tables are made and the services run."""
         return answers(LOOPBACK, self.port, "/api/health")
 
+    def forget_missed_runs(self) -> int:
+        """Delete the scheduled runs whose time passed while nothing ran here; return how many.
+
+        A worker would begin all of them at once.
+        """
+        missed = {
+            "flow_runs": {
+                "state": {"type": {"any_": ["SCHEDULED"]}},
+                "expected_start_time": {"before_": datetime.now(UTC).isoformat()},
+            }
+        }
+        count = 0
+        while found := self._asked("POST", "/flow_runs/filter", missed | {"limit": 200}):
+            for run in found:
+                self._asked("DELETE", f"/flow_runs/{run['id']}")
+            count += len(found)
+        return count
+
+    def _asked(self, method: str, path: str, body: object = None) -> list[dict[str, str]]:
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(self.api_url + path, data=data, headers=headers, method=method)
+        with urllib.request.urlopen(request, timeout=30) as response:
+            answer = response.read()
+        return json.loads(answer) if answer else []
+
 
 class PrefectWorker(Service):
     """A worker of a process pool; the pool is made if it is absent.
@@ -115,6 +142,7 @@ class PrefectWorker(Service):
         directory: holds the log.
         server: the running server it works for.
         pool: the work pool's name.
+        queues: take work from these queues of it only.
         settings: environment variables of the flow runs.
     """
 
@@ -128,11 +156,13 @@ class PrefectWorker(Service):
         server: PrefectServer,
         *,
         pool: str = "default",
+        queues: Sequence[str] = (),
         settings: dict[str, str] | None = None,
     ) -> None:
         super().__init__(directory)
         self.server = server
         self.pool = pool
+        self.queues = queues
         self.settings = settings or {}
         self._began = datetime.now(UTC)
 
@@ -143,6 +173,7 @@ class PrefectWorker(Service):
     def command(self) -> list[str]:
         """Prefect's own command, in the foreground."""
         options = ["--pool", self.pool, "--type", "process", "--name", "embedded"]
+        options += [word for queue in self.queues for word in ("--work-queue", queue)]
         return [sys.executable, "-c", PREFECT_COMMAND, "worker", "start", *options]
 
     def program_environment(self) -> dict[str, str]:

@@ -27,7 +27,7 @@ QUESTIONS = {
     ),
     "Which products sell, with what margin, and which come back?": (
         "select product_name, sold_quantity, margin_amount, currency, returned_quantity"
-        " from visualization.product_performance order by sold_amount desc limit 3",
+        " from visualization.product_performance where currency = 'EUR' order by sold_amount desc limit 3",
         ("product", "sold", "margin", "", "came back"),
     ),
 }
@@ -88,7 +88,7 @@ def _print_mails(mails: Sequence[EmailMessage], home: Path) -> None:
         lines = body.get_content().strip().splitlines() if body else []
         print(f"  ┌ To: {mail['To']}\n  │ Subject: {mail['Subject']}\n  │")
         for line in lines:
-            print(f"  │ {line[:150]}")
+            print(f"  │ {line if len(line) < 150 else line[:149] + '…'}")
         print("  └")
 
 

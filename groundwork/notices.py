@@ -71,7 +71,7 @@ def compose(trouble: Trouble, affected: Affected, sender: Sender) -> EmailMessag
         ("Dashboards and exports", affected.exposures),
         ("Questions that wait for an answer", affected.questions),
     ]
-    lines = [masked(line) for line in trouble.log_lines]
+    lines = [folded(masked(line)) for line in trouble.log_lines]
     mail = EmailMessage()
     mail["Subject"] = f"[Groundwork] {trouble.state}: {trouble.run_name}{about}"
     mail["From"], mail["To"] = sender.sender, ", ".join(sender.recipients)
@@ -131,6 +131,14 @@ def masked(text: str) -> str:
 
 Facts = Sequence[tuple[str, str]]
 Lists = Sequence[tuple[str, Sequence[str]]]
+
+
+def folded(line: str, rows: int = 4) -> str:
+    """A log line without the middle of its traceback: how it begins, and the error it ends with."""
+    parts = line.rstrip().splitlines()
+    if len(parts) <= rows:
+        return line
+    return "\n".join([parts[0], f"    … {len(parts) - 2} lines, see the run …", f"    {parts[-1]}"])
 
 
 def _plain(facts: Facts, lists: Lists, lines: Sequence[str]) -> str:
