@@ -10,7 +10,7 @@ from tasks.trouble import find_affected, read_trouble, tell
 
 
 @flow(name="notify", flow_run_name="notify-{flow_run_id}")
-def notify(flow_run_id: str, reason: str = "") -> None:
+def notify(flow_run_id: str, reason: str = "") -> None:  # noqa: ARG001
     """Tell by mail what happened, the last log lines, and what it touches.
 
     Started by the automation `groundwork: run failed`. Its own deployment does not carry the tag

@@ -7,7 +7,6 @@ the log and of the table artifact.
 
 from __future__ import annotations
 
-import atexit
 import logging
 import os
 from collections.abc import Callable, Iterator
@@ -71,7 +70,6 @@ def _invoke(arguments: list[str], settings: Settings) -> None:
     finally:
         os.chdir(home)  # dbt moves into its project
         _let_go()
-        atexit.register(_end_quietly)
 
 
 def _tell(records: list[dict[str, Any]]) -> None:
@@ -120,14 +118,3 @@ def _let_go() -> None:
         if manager._ENV is not None:
             manager._ENV.close()
         manager.close_all_connections()
-
-
-def _end_quietly() -> None:
-    """End Prefect's helper thread before Python ends.
-
-    With it alive, what dbt imported outlives the interpreter, and DuckDB's bindings print forty lines of
-    "nanobind: leaked" below an otherwise good run.
-    """
-    from prefect._internal.concurrency.threads import get_run_sync_loop
-
-    get_run_sync_loop().shutdown()

@@ -63,6 +63,7 @@ def test_a_failing_test_fails_the_run_and_its_result_reaches_landing(
             "select record ->> 'name', record ->> 'resource_type', record ->> 'status',"
             " record ->> 'flow_run_id' from landing.ops__dbt_results order by 1"
         ).fetchall()
+        lines = warehouse.execute("select record ->> 'message' from landing.ops__logs").fetchall()
         runs = warehouse.execute(
             "select distinct record ->> 'id' from landing.ops__flow_runs"
             " where record ->> 'flow_name' = 'transform' and record ->> 'state_type' = 'FAILED'"
@@ -74,6 +75,9 @@ def test_a_failing_test_fails_the_run_and_its_result_reaches_landing(
     ]
     run_id = results[0][3]
     assert (run_id,) in runs
+    told = [message for (message,) in lines]
+    assert any(message.startswith("built node=always_wrong status=fail") for message in told)
+    assert any(message.startswith("Finished in state Failed(") for message in told)
     bucket = open_bucket(small_platform["GROUNDWORK_BUCKET"])
     assert failed_nodes(bucket, run_id) == ["test.groundwork.always_wrong"]
 
@@ -83,5 +87,15 @@ def test_a_failing_test_fails_the_run_and_its_result_reaches_landing(
     assert counted == (3,), "what was exported is not exported again"
 
 
-def test_a_selection_that_succeeds_completes(small_platform: dict[str, str]) -> None:
-    run_command("flows.transform", "good,resource_type:model", environment=small_platform)
+def test_only_what_is_selected_is_built(small_platform: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "dbt" / "tests" / "always_wrong.sql").write_text(
+        "select id from {{ ref('good') }} where id > 1"
+    )
+    command = [sys.executable, "-m", "flows.transform", "good"]
+    environment = {**os.environ, **small_platform}
+    result = subprocess.run(
+        command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert "built node=good status=success" in result.stderr
+    assert "better" not in result.stderr
