@@ -6,7 +6,8 @@
 {%- set names = columns | map(attribute='name') | list -%}
 {%- set place = ['_file', '_row'] -%}
 {%- set incremental = is_incremental() and not lacks_a_column(this, names) -%}
-{%- set record = "landing_row._operation not in ('delete', 'truncate')" %}
+{%- set record = "landing_row._operation not in ('delete', 'truncate')" -%}
+{%- set seen = seen_by(this, landing) if incremental %}
 with truncated as (
     -- whatever stands before this place in the source's order is gone
     select max(_sequence) as _sequence from {{ landing }} where _operation = 'truncate'
@@ -26,17 +27,13 @@ deletions as (
 ),
 
 {% if incremental -%}
-seen as (
-    {{ newest_batch_in(this) }}
-),
-
 fresh as (
-    {{ landed(landing, [], columns, "landing_row._operation <> 'truncate' and " ~ is_fresh(), join='cross join seen') }}
+    {{ landed(landing, [], columns, "landing_row._operation <> 'truncate' and " ~ is_fresh(seen)) }}
 ),
 
 fresh_truncates as (
-    select count(*) as _pieces from {{ landing }} as landing_row cross join seen
-    where landing_row._operation = 'truncate' and {{ is_fresh() }}
+    select count(*) as _pieces from {{ landing }} as landing_row
+    where landing_row._operation = 'truncate' and {{ is_fresh(seen) }}
 ),
 
 -- rows whose equals were deleted at some time: their count is taken again when one of them comes or goes
@@ -94,10 +91,10 @@ versions as (
 )
 
 {{ as_base('versions', [], columns, operation='_fate') }}
-{%- if incremental %}
+{%- if incremental and seen.truncated %}
 
 union all
 
-{{ swept_away(this, 'versions', place, names) }}
+{{ swept_away(this, 'versions', place, names, seen) }}
 {%- endif %}
 {%- endmacro %}

@@ -1,11 +1,11 @@
 {#- Rows of a landing table as the base models read them: key columns typed (what does not fit is no key),
     all others still text, then the metadata. Streams of records have a `path` on each column.
     `narrow` leaves out what is neither key nor metadata. -#}
-{% macro landed(landing, key, columns, where, join='', narrow=false) -%}
+{% macro landed(landing, key, columns, where, narrow=false) -%}
     {%- set wanted = [] -%}
     {%- for column in columns if column.name in key or not narrow -%}{%- do wanted.append(column) -%}{%- endfor -%}
     {%- if columns[0].path is defined -%}
-        {{ return(adapter.dispatch('landed_records')(landing, key, wanted, where, join)) }}
+        {{ return(adapter.dispatch('landed_records')(landing, key, wanted, where)) }}
     {%- endif %}
     select
         {%- for column in wanted %}
@@ -14,13 +14,12 @@
         {%- endfor %}
         {{ columns_of('landing_row', metadata_columns()) }}
     from {{ landing }} as landing_row
-    {{ join }}
     where {{ where }}
 {%- endmacro %}
 
 {#- DuckDB: one parse per record for all strings and numbers, one more if there are json columns. A record that is
     no JSON gives nulls, hence no key: the test `keys_fit` tells. -#}
-{% macro default__landed_records(landing, key, columns, where, join) -%}
+{% macro default__landed_records(landing, key, columns, where) -%}
     {%- set texts = columns | rejectattr('type', 'equalto', 'json') | list -%}
     {%- set jsons = columns | selectattr('type', 'equalto', 'json') | list %}
     select
@@ -44,12 +43,11 @@
             {%- endif %}
             {{ columns_of('landing_row', metadata_columns()) }}
         from {{ landing }} as landing_row
-        {{ join }}
-        where {{ where }}
+            where {{ where }}
     ) as read_records
 {%- endmacro %}
 
-{% macro snowflake__landed_records(landing, key, columns, where, join) %}
+{% macro snowflake__landed_records(landing, key, columns, where) %}
     select
         {%- for column in columns %}
         {% set text = 'cast(get_path(_record, ' ~ json_path(column.path) ~ ') as varchar)' -%}
@@ -59,8 +57,7 @@
     from (
         select try_parse_json(landing_row.record) as _record, {{ columns_of('landing_row', metadata_columns()) }}
         from {{ landing }} as landing_row
-        {{ join }}
-        where {{ where }}
+            where {{ where }}
     ) as read_records
 {%- endmacro %}
 
