@@ -103,7 +103,7 @@ def s3_client(**options: Any) -> S3Client:
     config = Config(
         connect_timeout=5,
         read_timeout=60,
-        retries={"mode": "standard", "max_attempts": 5},
+        retries={"mode": "standard", "max_attempts": 4},
         # The manifest holds a sha256 of each object: a second checksum would protect nothing more.
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
@@ -148,10 +148,16 @@ class S3Bucket:
             return answer["Body"].read()
 
     def download(self, key: str, path: Path) -> None:  # noqa: D102
-        with self._told(key), path.open("wb") as file:
+        with self._told(key):
             answer = self._client.get_object(Bucket=self._name, Key=self._prefix + key)
-            for chunk in answer["Body"].iter_chunks(1 << 20):
-                file.write(chunk)
+            chunks = answer["Body"].iter_chunks(1 << 20)
+            with _disk(path), path.open("wb") as file:
+                while chunk := self._next(key, chunks):
+                    file.write(chunk)
+
+    def _next(self, key: str, chunks: Iterator[bytes]) -> bytes:
+        with self._told(key):
+            return next(chunks, b"")
 
     def exists(self, key: str) -> bool:  # noqa: D102
         try:
@@ -214,6 +220,18 @@ class S3Bucket:
             ) from error
 
 
+@contextmanager
+def _disk(path: Path) -> Iterator[None]:
+    """Tell trouble with a file of ours from trouble with the server."""
+    try:
+        yield
+    except OSError as error:
+        raise BucketError(
+            str(path), f"cannot be written ({error.strerror or type(error).__name__})",
+            fix="free space there, or set TMPDIR to a larger disk",
+        ) from error  # fmt: skip
+
+
 class LocalBucket:
     """A bucket in a plain directory of one machine."""
 
@@ -265,7 +283,7 @@ class LocalBucket:
 
     def _path(self, key: str) -> Path:
         path = self._directory / key
-        if ".." in Path(key).parts:
+        if ".." in Path(key).parts or key.startswith("/"):
             raise BucketError(f"{self.url}/{key}", "a key cannot lead out of the bucket")
         return path
 
@@ -294,7 +312,7 @@ class LocalBucket:
         where = f"{self.url}/{key}"
         try:
             yield
-        except FileNotFoundError as error:
+        except (FileNotFoundError, IsADirectoryError) as error:
             raise KeyMissing(where, "is not in the bucket") from error
         except OSError as error:
             raise BucketError(

@@ -1,0 +1,313 @@
+"""What every warehouse promises. A new one joins by a line in ``WAREHOUSES``."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import polars as pl
+import pytest
+
+from groundwork.errors import WarehouseError
+from groundwork.manifest import Manifest, StoredRows, now
+from groundwork.warehouses import (
+    INSTANT,
+    LANDING_METADATA,
+    LEDGER,
+    LEDGER_COLUMNS,
+    TEXT,
+    WHOLE,
+    FetchedObject,
+    Warehouse,
+    open_warehouse,
+)
+from groundwork.warehouses.duckdb import open_duckdb, writer_lock
+from groundwork.settings import Settings
+
+Open = Callable[[], AbstractContextManager[Warehouse]]
+WAREHOUSES: dict[str, Callable[[Path], Open]] = {
+    "duckdb": lambda directory: lambda: open_duckdb(directory / "warehouse.duckdb", who="a test"),
+}
+
+
+@pytest.fixture(params=WAREHOUSES)
+def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
+    return WAREHOUSES[request.param](tmp_path)
+
+
+def made(directory: Path, number: int, values: dict[str, list[str | None]], stream: str = "orders") -> tuple[Manifest, list[FetchedObject]]:
+    """A batch of one object."""
+    height = len(next(iter(values.values())))
+    frame = pl.DataFrame(values, schema=dict.fromkeys(values, pl.String)).with_columns(
+        pl.lit("insert").alias("_operation"),
+        pl.Series("_sequence", [f"{number:016x}/{row:08x}" for row in range(height)]),
+        pl.lit(None, dtype=pl.String).alias("_unchanged"),
+        pl.lit(None, dtype=pl.Datetime("us")).alias("_committed_at"),
+        pl.lit(now().replace(tzinfo=None), dtype=pl.Datetime("us")).alias("_extracted_at"),
+    )
+    path = directory / f"{stream}-{number}.parquet"
+    frame.write_parquet(path)
+    body = path.read_bytes()
+    stored = StoredRows(
+        stream=stream, key=f"shop/data/{stream}/{number:010d}/part-00000.parquet", rows=height, bytes=len(body),
+        sha256=hashlib.sha256(body).hexdigest(), columns=list(values), operations={"insert": height},
+    )  # fmt: skip
+    batch = Manifest(
+        source="shop", batch_id=number, cursors={}, objects=[stored], started_at=now(), stored_at=now(), run_id="r1"
+    )
+    return batch, [FetchedObject(stored, path)]
+
+
+def prepare(warehouse: Warehouse, *columns: str, table: str = "shop__orders") -> None:
+    warehouse.widen(LEDGER, LEDGER_COLUMNS)
+    warehouse.widen(table, dict.fromkeys(columns, TEXT) | dict(LANDING_METADATA))
+
+
+def test_widening_adds_and_never_drops_or_alters(opened: Open) -> None:
+    with opened() as warehouse:
+        assert warehouse.columns("landing", "t") == []
+        warehouse.widen("t", {"a": TEXT, "n": WHOLE, "at": INSTANT})
+        warehouse.query("insert into landing.t values ('x', 1, timestamp '2026-01-01')")
+        warehouse.widen("t", {"b": TEXT, "a": TEXT})
+        warehouse.widen("t", {"b": TEXT})
+        warehouse.widen("t", {})
+        assert warehouse.columns("landing", "t") == ["a", "n", "at", "b"]
+        assert warehouse.query("select a, n, b from landing.t") == [("x", 1, None)]
+
+
+def test_a_batch_lands_with_the_way_back_from_every_row(opened: Open, tmp_path: Path) -> None:
+    batch, objects = made(tmp_path, 1, {"id": ["1", "2"], "note": ["", None]})
+    with opened() as warehouse:
+        prepare(warehouse, "id", "note")
+        assert warehouse.loaded("shop") == 0
+        warehouse.land(batch, objects, "load-run")
+        assert warehouse.loaded("shop") == 1
+        assert warehouse.loaded("other") == 0
+        rows = warehouse.query(
+            "select id, note, _operation, _sequence, _batch_id, _file, _row, _run_id, _stored_at, _loaded_at is not null"
+            " from landing.shop__orders order by _row"
+        )
+        key, stored_at = objects[0].stored.key, batch.stored_at.replace(tzinfo=None)
+        assert rows == [
+            ("1", "", "insert", "0000000000000001/00000000", "0000000001", key, 0, "r1", stored_at, True),
+            ("2", None, "insert", "0000000000000001/00000001", "0000000001", key, 1, "r1", stored_at, True),
+        ]
+        ledger = warehouse.query("select source, batch_id, rows, objects, operations, events, extract_run_id, load_run_id, manifest from landing._batches")
+        assert ledger == [("shop", "0000000001", 2, 1, '{"insert": 2}', "[]", "r1", "load-run", "shop/manifests/0000000001.json")]
+
+
+def test_landing_twice_is_landing_once(opened: Open, tmp_path: Path) -> None:
+    with opened() as warehouse:
+        prepare(warehouse, "id")
+        for number in (1, 2):
+            batch, objects = made(tmp_path, number, {"id": ["1", "2"]})
+            warehouse.land(batch, objects, "")
+            warehouse.land(batch, objects, "again")
+        assert warehouse.query("select count(*), count(distinct _batch_id) from landing.shop__orders") == [(4, 2)]
+        assert warehouse.query("select batch_id, load_run_id from landing._batches order by 1") == [
+            ("0000000001", "again"), ("0000000002", "again"),
+        ]  # fmt: skip
+
+
+def test_a_batch_that_fails_in_the_middle_leaves_nothing(opened: Open, tmp_path: Path) -> None:
+    batch, objects = made(tmp_path, 1, {"id": ["1"]})
+    (tmp_path / "damaged.parquet").write_bytes(b"PAR1 not really")
+    damaged = FetchedObject(objects[0].stored, tmp_path / "damaged.parquet")
+    with opened() as warehouse:
+        prepare(warehouse, "id")
+        with pytest.raises(WarehouseError, match="a statement failed"):
+            warehouse.land(batch, [*objects, damaged], "")
+        assert warehouse.query("select count(*) from landing.shop__orders") == [(0,)]
+        assert warehouse.loaded("shop") == 0
+        warehouse.land(batch, objects, "")
+        assert warehouse.loaded("shop") == 1
+
+
+def test_a_batch_without_rows_is_in_the_ledger(opened: Open, tmp_path: Path) -> None:
+    batch, _ = made(tmp_path, 1, {"id": ["1"]})
+    with opened() as warehouse:
+        prepare(warehouse, "id")
+        warehouse.land(batch.model_copy(update={"objects": []}), [], "")
+        assert warehouse.loaded("shop") == 1
+
+
+def test_forgetting_empties_one_source_and_no_other(opened: Open, tmp_path: Path) -> None:
+    batch, objects = made(tmp_path, 1, {"id": ["1"]})
+    with opened() as warehouse:
+        warehouse.forget("shop", ["shop__orders"])  # nothing is there yet
+        prepare(warehouse, "id")
+        prepare(warehouse, "id", table="other__orders")
+        warehouse.land(batch, objects, "")
+        warehouse.land(batch.model_copy(update={"source": "other"}), objects, "")
+        warehouse.forget("shop", ["shop__orders", "shop__never_landed"])
+        assert (warehouse.loaded("shop"), warehouse.loaded("other")) == (0, 1)
+        assert warehouse.query("select count(*) from landing.shop__orders") == [(0,)]
+        assert warehouse.query("select count(*) from landing.other__orders") == [(1,)]
+
+
+def test_the_newest_batch_is_the_highest_number_and_not_the_last_text(opened: Open, tmp_path: Path) -> None:
+    with opened() as warehouse:
+        prepare(warehouse, "id")
+        for number in (9, 10, 99, 100):
+            warehouse.land(*made(tmp_path, number, {"id": ["1"]}), "")
+            assert warehouse.loaded("shop") == number
+
+
+ODD = ["select", "a b", 'a "quoted" name', "Upper", "ümläut 💥", "ÉCOLE", "école", "tab\tname", "per%cent?:x$1", "n" * 63, "file_row_number", "row"]
+
+
+def test_odd_column_names_are_names(opened: Open, tmp_path: Path) -> None:
+    batch, objects = made(tmp_path, 1, {name: [name] for name in ODD})
+    with opened() as warehouse:
+        prepare(warehouse, "id")
+        warehouse.widen("shop__orders", dict.fromkeys(ODD, TEXT))
+        warehouse.land(batch, objects, "")
+        assert set(ODD) <= set(warehouse.columns("landing", "shop__orders"))
+        (row,) = warehouse.query("select * from landing.shop__orders")
+        there = dict(zip(warehouse.columns("landing", "shop__orders"), row, strict=True))
+        assert {name: there[name] for name in ODD} == {name: name for name in ODD}
+
+
+def test_a_column_that_comes_back_in_another_case_is_the_same_column(opened: Open, tmp_path: Path) -> None:
+    """Two such columns at once are refused where they are read: `groundwork.sources.tables.check_names`."""
+    with opened() as warehouse:
+        prepare(warehouse, "id", "Name")
+        warehouse.land(*made(tmp_path, 1, {"id": ["1"], "Name": ["old"]}), "")
+        batch, objects = made(tmp_path, 2, {"id": ["2"], "NAME": ["new"]})
+        warehouse.widen("shop__orders", {"NAME": TEXT})
+        warehouse.land(batch, objects, "")
+        assert warehouse.query('select "Name" from landing.shop__orders order by id') == [("old",), ("new",)]
+
+
+def test_a_wrong_statement_is_told_without_a_drivers_error(opened: Open) -> None:
+    with opened() as warehouse, pytest.raises(WarehouseError, match=r"a statement failed \(CatalogException\)"):
+        warehouse.query("select * from nowhere")
+
+
+# -- one writer at a time: DuckDB's own ----------------------------------------------------------------
+
+
+def in_a_process(file: Path, body: str) -> subprocess.Popen[str]:
+    script = f"""
+        import os, signal, sys, time
+        from pathlib import Path
+        from groundwork.warehouses.duckdb import DuckDB, open_duckdb
+        file = Path({str(file)!r})
+    """
+    return subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(script) + textwrap.dedent(body)], text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=Path(__file__).parents[2],
+    )  # fmt: skip
+
+
+def finished(process: subprocess.Popen[str]) -> str:
+    out, error = process.communicate(timeout=60)
+    assert process.returncode == 0, error
+    return out
+
+
+def test_processes_queue_for_the_file_and_all_succeed(tmp_path: Path) -> None:
+    file = tmp_path / "w.duckdb"
+    body = """
+        for turn in range(3):
+            with open_duckdb(file, who="a process") as warehouse:
+                warehouse.query("create table if not exists t (pid int)")
+                warehouse.query("insert into t values (?)", [os.getpid()])
+    """
+    for process in [in_a_process(file, body) for _ in range(3)]:
+        finished(process)
+    with open_duckdb(file, who="a test") as warehouse:
+        assert warehouse.query("select count(*), count(distinct pid) from t") == [(9, 3)]
+
+
+def test_who_waits_too_long_is_told_who_holds_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "w.duckdb"
+    with writer_lock(file, "load shop"), pytest.raises(
+        WarehouseError, match=rf"is still held after 0 seconds.*held by load shop \(process {os.getpid()}\)"
+    ):
+        waiting = writer_lock(file, "transform", wait=0)
+        threading.Thread(target=lambda: None).start()
+        with waiting:
+            raise AssertionError("two writers")
+
+
+def test_a_program_outside_the_queue_is_waited_for(tmp_path: Path) -> None:
+    file = tmp_path / "w.duckdb"
+    duckdb.connect(str(file)).close()
+    stranger = in_a_process(file, """
+        import duckdb
+        held = duckdb.connect(str(file), read_only=True)
+        print("held", flush=True)
+        time.sleep(2)
+    """)
+    assert stranger.stdout is not None
+    assert stranger.stdout.readline() == "held\n"
+    began = time.monotonic()
+    with open_duckdb(file, who="a test") as warehouse:
+        warehouse.query("create table t (a int)")
+    assert time.monotonic() - began < 30
+    finished(stranger)
+
+
+def test_a_writer_killed_within_its_transaction_leaves_nothing_and_holds_nobody_up(tmp_path: Path) -> None:
+    file = tmp_path / "w.duckdb"
+    with open_duckdb(file, who="a test") as warehouse:
+        warehouse.query("create table t (a int)")
+        warehouse.query("insert into t values (1)")
+    killed = in_a_process(file, """
+        with open_duckdb(file, who="a process") as warehouse, warehouse._transaction():
+            warehouse.query("insert into t select range from range(500000)")
+            warehouse.query("delete from t where a = 1")
+            os.kill(os.getpid(), signal.SIGKILL)
+    """)
+    killed.communicate(timeout=60)
+    assert killed.returncode == -signal.SIGKILL
+    began = time.monotonic()
+    with open_duckdb(file, who="a test") as warehouse:
+        assert warehouse.query("select a from t") == [(1,)]
+    assert time.monotonic() - began < 5
+
+
+def test_a_file_that_is_none_of_ours_is_told(tmp_path: Path) -> None:
+    (tmp_path / "w.duckdb").write_bytes(b"something else" * 1000)
+    with pytest.raises(WarehouseError, match=r"w.duckdb: cannot be opened.*DuckDB 2.0 file"), open_duckdb(
+        tmp_path / "w.duckdb", who="a test"
+    ):
+        pass
+
+
+def test_the_settings_choose_the_warehouse(tmp_path: Path) -> None:
+    with open_warehouse(Settings(home=tmp_path), who="a test") as warehouse:
+        assert warehouse.query("select 1") == [(1,)]
+    assert (tmp_path / "warehouse.duckdb").exists()
+    with pytest.raises(WarehouseError, match="GROUNDWORK_WAREHOUSE=duckdb"), open_warehouse(
+        Settings(home=tmp_path, warehouse="snowflake"), who="a test"
+    ):
+        pass
+
+
+def test_instants_are_utc_whatever_the_machine_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Kathmandu")
+    time.tzset()
+    try:
+        batch, objects = made(tmp_path, 1, {"id": ["1"]})
+        with open_duckdb(tmp_path / "w.duckdb", who="a test") as warehouse:
+            prepare(warehouse, "id")
+            warehouse.land(batch, objects, "")
+            (row,) = warehouse.query("select _extracted_at, _stored_at, _loaded_at from landing.shop__orders")
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    reference: Any = now().replace(tzinfo=None)
+    assert all(abs((reference - instant).total_seconds()) < 120 for instant in row)
