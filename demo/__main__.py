@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
@@ -58,7 +59,7 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 
 def _run(home: Path, rate: float) -> None:
     """Everything once: start, deploy, pipeline while the shop goes on writing, a failure, the report."""
-    began = time.monotonic()
+    began, since = time.monotonic(), datetime.now(UTC)
     # The worker takes alerts only: the schedules would begin the same work a second time.
     with _started(home, rate, queues=["alerts"]):
         from demo import report
@@ -72,7 +73,7 @@ def _run(home: Path, rate: float) -> None:
                 deployed.result()
         with _told("a failure on purpose, until its mails are there"):
             mails = provoke_failure(home)
-        report.show(home, mails)
+        report.show(home, mails, since)
     print(
         f"\n{time.monotonic() - began:.0f} seconds in all. Again, and only what changed is captured: make demo"
     )

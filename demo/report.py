@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections import Counter
 from collections.abc import Sequence
+from datetime import datetime
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
@@ -33,15 +36,38 @@ QUESTIONS = {
 }
 
 
-def show(home: Path, mails: Sequence[EmailMessage]) -> None:
-    """Print rows per layer, three answers, one row's way back, and the mails."""
+def show(home: Path, mails: Sequence[EmailMessage], since: datetime) -> None:
+    """Print what was captured, rows per layer, three answers, one row's way back, and the mails.
+
+    Args:
+        home: where the demo keeps its data.
+        mails: what the failure called.
+        since: when this run of the demo began, UTC.
+    """
     with open_warehouse(Settings(), who="report", read_only=True) as warehouse:
+        _print_captured(warehouse, since)
         _print_rows_per_layer(warehouse)
         for question, (sql, header) in QUESTIONS.items():
             print(f"\n{question}")
             _print_table(header, warehouse.query(sql))
         _print_way_back(warehouse)
     _print_mails(mails, home)
+
+
+def _print_captured(warehouse: Warehouse, since: datetime) -> None:
+    found = warehouse.query(
+        "select source, operations, epoch(stored_at - started_at) from landing._batches where started_at >= ?",
+        [since.replace(tzinfo=None)],
+    )
+    kinds: dict[str, Counter[str]] = {}
+    seconds: Counter[str] = Counter()
+    for source, operations, took in found:
+        kinds.setdefault(source, Counter()).update(json.loads(operations))
+        seconds[source] += took
+    print("\nCaptured in this run")
+    for source, counts in sorted(kinds.items()):
+        told = ", ".join(f"{count:,} {kind}" for kind, count in counts.most_common())
+        print(f"  {source:<9} {counts.total():>8,} rows in {seconds[source]:.1f} s ({told})")
 
 
 def _print_rows_per_layer(warehouse: Warehouse) -> None:

@@ -100,6 +100,7 @@ def s3_client(**options: Any) -> S3Client:
     import boto3
     from botocore.config import Config
 
+    endpoint = options.get("endpoint_url") or os.environ.get("AWS_ENDPOINT_URL_S3")
     config = Config(
         connect_timeout=5,
         read_timeout=60,
@@ -107,7 +108,8 @@ def s3_client(**options: Any) -> S3Client:
         # The manifest holds a sha256 of each object: a second checksum would protect nothing more.
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
-        s3={"addressing_style": "path"} if os.environ.get("AWS_ENDPOINT_URL_S3") else {},
+        # A server that is not AWS seldom has a host name per bucket.
+        s3={"addressing_style": "path"} if endpoint else {},
     )
     client: S3Client = boto3.session.Session().client("s3", config=config, **options)
     return client

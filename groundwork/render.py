@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter
 
@@ -88,7 +88,8 @@ def rendered(catalog: Catalog) -> dict[Path, str]:
 
 def schema() -> str:
     """The JSON Schema of one catalog file, for editors."""
-    entry: TypeAdapter[AnySource] = TypeAdapter(Annotated[AnySource, Field(discriminator="kind")])
+    page: Any = Annotated[AnySource, Field(discriminator="kind")]
+    entry: TypeAdapter[Any] = TypeAdapter(page)
     title = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Groundwork catalog"}
     return json.dumps(title | entry.json_schema(), indent=2, ensure_ascii=False) + "\n"
 

@@ -1,0 +1,83 @@
+"""`make demo` as a person runs it, twice: the README's first promise."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+
+def run(*command: str, **environment: str) -> str:
+    """Run a command from the repository's root and return what it printed."""
+    clean = {n: v for n, v in os.environ.items() if not n.startswith(("PREFECT_", "GROUNDWORK_", "AWS_"))}
+    done = subprocess.run(
+        command, cwd=ROOT, env=clean | environment, capture_output=True, text=True, check=False, timeout=800
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("demo")
+
+
+@pytest.fixture(scope="module")
+def first(home: Path) -> str:
+    return run(sys.executable, "-m", "demo", "run", "--home", str(home))
+
+
+@pytest.fixture(scope="module")
+def second(home: Path, first: str) -> str:
+    return run(sys.executable, "-m", "demo", "run", "--home", str(home))
+
+
+def captured(printed: str, source: str) -> dict[str, int]:
+    """Rows per operation that a run captured of a source."""
+    (kinds,) = re.findall(rf"^  {source} .* rows in [\d.]+ s \((.*)\)$", printed, re.MULTILINE)
+    return {kind: int(count.replace(",", "")) for count, kind in (part.split() for part in kinds.split(", "))}
+
+
+def test_the_first_run_brings_everything_and_answers_three_questions(first: str) -> None:
+    shop = captured(first, "shop")
+    assert shop["snapshot"] > 250_000
+    assert captured(first, "payments")["insert"] > 20_000
+    assert len(re.findall(r"^How much do we take|^Does what the provider|^Which products", first, re.MULTILINE)) == 3
+    assert "payment missing" in first
+
+
+def test_the_first_run_leads_a_row_back_to_its_file_run_and_log_lines(first: str) -> None:
+    assert re.search(r"object, row +shop/data/orders/\d{10}/part-\d{5}-[0-9a-f]{8}\.parquet, \d+", first)
+    assert re.search(r"flow run +[0-9a-f-]{36}", first)
+    assert re.search(r"committed source=shop batch=\d{10}", first)
+
+
+def test_a_failure_on_purpose_is_mailed_at_once_and_in_detail(first: str) -> None:
+    assert first.count("│ Subject: [Groundwork] Failed: ingest-shop") == 2
+    assert "password authentication failed" in first
+    assert "visualization.revenue_daily" in first
+
+
+def test_the_second_run_captures_only_what_changed(second: str) -> None:
+    shop = captured(second, "shop")
+    assert "snapshot" not in shop
+    assert 0 < sum(shop.values()) < 100_000
+    assert sum(captured(second, "payments").values()) < 10_000
+
+
+def test_the_readmes_questions_to_the_warehouse_have_answers(home: Path, first: str) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    asked = re.findall(r'^\$ \.venv/bin/python -m groundwork (sql|explain) (.+)$', readme, re.MULTILINE)
+    assert asked
+    for command, words in asked:
+        arguments = re.findall(r'"([^"]+)"|(\S+)', words)
+        flat = [quoted or plain for quoted, plain in arguments]
+        assert run(sys.executable, "-m", "groundwork", command, *flat, GROUNDWORK_HOME=str(home)).strip()
