@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import tempfile
 import time
 import uuid
@@ -147,10 +148,8 @@ def _claimed(source: Source) -> AbstractContextManager[None]:
 
 @contextmanager
 def _scratch() -> Iterator[Path]:
-    try:
+    with _disk(Path(tempfile.gettempdir()) / "groundwork"):
         directory = tempfile.TemporaryDirectory(prefix="groundwork-", ignore_cleanup_errors=True)
-    except OSError as error:
-        raise _disk_full(Path(tempfile.gettempdir()) / "groundwork", error) from error
     with directory as name:
         yield Path(name)
 
@@ -274,15 +273,16 @@ class OpenObject:
         """Open the file."""
         self.path, self.schema, self.rows = path, schema, 0
         self.operations: Counter[str] = Counter()
-        self._writer = pq.ParquetWriter(
-            path,
-            schema,
-            compression="zstd",
-            compression_level=1,
-            # A dictionary pays only where few values repeat; the source's columns are mostly distinct text.
-            use_dictionary=[name for name in _REPETITIVE if name in schema.names],
-            write_statistics=False,
-        )
+        with _disk(path):
+            self._writer = pq.ParquetWriter(
+                path,
+                schema,
+                compression="zstd",
+                compression_level=1,
+                # A dictionary pays only where few values repeat; most source columns are distinct text.
+                use_dictionary=[name for name in _REPETITIVE if name in schema.names],
+                write_statistics=False,
+            )
 
     @property
     def bytes(self) -> int:
@@ -295,22 +295,18 @@ class OpenObject:
         Raises:
             GroundworkError: when the disk is full or the file cannot be written.
         """
-        try:
+        with _disk(self.path):
             self._writer.write_table(table, row_group_size=max(1, table.num_rows))
-        except OSError as error:
-            raise _disk_full(self.path, error) from error
         self.rows += table.num_rows
         for operation, count in _counts(table):
             self.operations[operation] += count
 
     def close(self) -> str:
         """Finish the file and return its sha256."""
-        try:
+        with _disk(self.path):
             self._writer.close()
             with self.path.open("rb") as file:
                 return hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as error:
-            raise _disk_full(self.path, error) from error
 
 
 def _counts(table: pa.Table) -> list[tuple[str, int]]:
@@ -318,10 +314,15 @@ def _counts(table: pa.Table) -> list[tuple[str, int]]:
     return list(zip(found.field("values").to_pylist(), found.field("counts").to_pylist(), strict=True))
 
 
-def _disk_full(path: Path, error: OSError) -> GroundworkError:
-    return GroundworkError(
-        str(path.parent),
-        f"a temporary file cannot be written ({error.strerror or type(error).__name__})",
-        why="nothing was committed",
-        fix="free space there, or set TMPDIR to a larger disk",
-    )
+@contextmanager
+def _disk(path: Path) -> Iterator[None]:
+    """Tell a full disk as one."""
+    try:
+        yield
+    except OSError as error:
+        raise GroundworkError(
+            str(path.parent),
+            f"a temporary file cannot be written ({os.strerror(error.errno) if error.errno else error})",
+            why="nothing was committed",
+            fix="free space there, or set TMPDIR to a larger disk",
+        ) from error

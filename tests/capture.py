@@ -56,14 +56,18 @@ class Database:
 
     def publish(self, *tables: str, options: str = "publish_via_partition_root") -> None:
         """Make the publication, and let the platform's role read."""
-        self.sql(f"create publication groundwork for table {', '.join(tables)} with ({options},"
-                 " publish_generated_columns = stored)")
+        self.sql(
+            f"create publication groundwork for table {', '.join(tables)} with ({options},"
+            " publish_generated_columns = stored)"
+        )
         self.let_read()
 
     def let_read(self) -> None:
         for (schema,) in self.sql("select nspname from pg_namespace where nspname !~ '^(pg_|information)'"):
-            self.sql(f'grant usage on schema "{schema}" to {ROLE};'
-                     f'grant select on all tables in schema "{schema}" to {ROLE}')
+            self.sql(
+                f'grant usage on schema "{schema}" to {ROLE};'
+                f'grant select on all tables in schema "{schema}" to {ROLE}'
+            )
 
     def rows(self, table: str) -> list[dict[str, str | None]]:
         """A table as PostgreSQL prints it, by COPY and a naive parser."""
@@ -84,7 +88,8 @@ class Database:
     def drop(self) -> None:
         self.server.sql(
             "select pg_terminate_backend(active_pid) from pg_replication_slots"
-            " where active and database = :name", name=self.name,
+            " where active and database = :name",
+            name=self.name,
         )
         for _ in range(100):
             try:
@@ -185,8 +190,16 @@ class Capture:
             names = warehouse.columns("landing", f"shop__{stream}")
             found = warehouse.query(f'select * from landing."shop__{stream}"')
         rows = [dict(zip(names, row, strict=True)) for row in found]
-        return sorted(rows, key=lambda r: (r["_sequence"], r["_operation"] != "truncate", r["_batch_id"],
-                                           r["_file"], r["_row"]))
+        return sorted(
+            rows,
+            key=lambda r: (
+                r["_sequence"],
+                r["_operation"] != "truncate",
+                r["_batch_id"],
+                r["_file"],
+                r["_row"],
+            ),
+        )
 
     def reconstructed(self, stream: str) -> list[dict[str, Any]]:
         """What is there when all that landed has happened."""
@@ -202,7 +215,9 @@ class Capture:
             truth = Counter(tuple(row.values()) for row in source)
             missing, many = truth - copies, copies - truth
             if missing or many:
-                pytest.fail(f"{stream} lacks {missing.total()} rows {shown(missing)}, has {many.total()} {shown(many)}")
+                pytest.fail(
+                    f"{stream} lacks {missing.total()} rows {shown(missing)}, has {many.total()} {shown(many)}"
+                )
         self.assert_ledger_is_whole()
 
     def assert_ledger_is_whole(self) -> None:
@@ -273,8 +288,13 @@ def process(capture: Capture, prelude: str, what: str) -> subprocess.CompletedPr
         "PRELUDE": textwrap.dedent(prelude),
     }
     return subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(SCRIPT)], env=environment, capture_output=True, text=True,
-        timeout=200, check=False, cwd=Path(__file__).parents[1],
+        [sys.executable, "-c", textwrap.dedent(SCRIPT)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+        cwd=Path(__file__).parents[1],
     )
 
 

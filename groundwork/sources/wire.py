@@ -298,12 +298,17 @@ class Incoming:
         deadline = time.monotonic() + _GATHER_SECONDS
         if self._filled >= len(self._content) // 2:  # what is left is the beginning of a large message
             self._grow()
-        searched, seen = 0, False
+        before, searched, seen = self._filled, 0, False
         while not seen and self._filled < len(self._content) - PADDING:
             patience = deadline - time.monotonic()
             if patience <= 0 or not self._arrived(patience):
                 break
-            self._receive()
+            try:
+                self._receive()
+            except SourceUnreachable:
+                if self._filled > before:  # the last thing said may be why; the next call raises
+                    break
+                raise
             if wanted:
                 seen = wanted in self._content[searched : self._filled].tobytes()
                 searched = max(self._filled - len(wanted), 0)

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
 from groundwork.errors import WarehouseError
@@ -24,7 +26,6 @@ from groundwork.manifest import Manifest, manifest_key, now
 from groundwork.warehouses import (
     INSTANT,
     LANDING,
-    LANDING_METADATA,
     LEDGER,
     LEDGER_COLUMNS,
     TEXT,
@@ -190,12 +191,16 @@ class DuckDB:
             "_run_id": batch.run_id,
         }
         names = ", ".join(map(quoted, [*from_file, "_row", *given]))
-        values = ", ".join([*map(quoted, from_file), "file_row_number", *("?" for _ in given)])
-        self.connection.execute(
-            f"insert into {table} ({names}) select {values}"
-            " from read_parquet(?, file_row_number = true, hive_partitioning = false)",
-            [*given.values(), str(fetched.path)],
-        )
+        number, parameters = "file_row_number", [*given.values(), str(fetched.path)]
+        rows = "read_parquet(?, file_row_number = true, hive_partitioning = false)"
+        if number in map(_folded, stored.columns):  # the source has a column of that name itself
+            number, rows = "_row", "numbered"
+            read = pq.read_table(fetched.path)
+            self.connection.register(rows, read.append_column(number, pa.array(range(read.num_rows))))
+            parameters.pop()
+        values = ", ".join([*map(quoted, from_file), number, *("?" for _ in given)])
+        self.connection.execute(f"insert into {table} ({names}) select {values} from {rows}", parameters)
+        self.connection.unregister("numbered")
 
     def _enter(self, batch: Manifest, loaded_at: Any, run_id: str) -> None:
         ledger = f"{LANDING}.{LEDGER}"

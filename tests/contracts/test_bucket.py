@@ -89,7 +89,9 @@ class BucketContract:
             thread.join()
         bucket.put("shop2/other", b"")
         assert {o.key for o in bucket.list("shop/")} == keys
-        assert {o.key for o in bucket.list("shop/manifests/000000000")} == {f"shop/manifests/{n:010d}.json" for n in range(10)}
+        assert {o.key for o in bucket.list("shop/manifests/000000000")} == {
+            f"shop/manifests/{n:010d}.json" for n in range(10)
+        }
         assert len(list(bucket.list("shop"))) == len(keys) + 1
 
     many = False
@@ -167,7 +169,11 @@ class TestLocalDirectory(BucketContract):
         assert [found.key for found in bucket.list("x/")] == ["x/y"]
 
     def test_a_key_cannot_lead_out_of_the_bucket(self, bucket: LocalBucket) -> None:
-        for act in (lambda: bucket.get("../x"), lambda: bucket.put("a/../../x", b""), lambda: bucket.put("/etc/x", b"")):
+        for act in (
+            lambda: bucket.get("../x"),
+            lambda: bucket.put("a/../../x", b""),
+            lambda: bucket.put("/etc/x", b""),
+        ):
             with pytest.raises(BucketError, match="cannot lead out of the bucket"):
                 act()
 
@@ -215,7 +221,9 @@ class TestSeaweed(BucketContract):
         }
         return s3_client(**(options | changes))
 
-    def test_a_bucket_is_opened_by_the_environment(self, seaweed: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_bucket_is_opened_by_the_environment(
+        self, seaweed: S3Server, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         for name, value in seaweed.environment().items():
             monkeypatch.setenv(name, value)
         bucket = open_bucket("s3://lake/from/environment")
@@ -226,7 +234,10 @@ class TestSeaweed(BucketContract):
     @pytest.mark.parametrize(
         ("wrong", "call"),
         [
-            *(("secret", call) for call in ("get", "exists", "put", "put_if_absent", "list", "delete", "download")),
+            *(
+                ("secret", call)
+                for call in ("get", "exists", "put", "put_if_absent", "list", "delete", "download")
+            ),
             *(("endpoint", call) for call in ("exists", "put_if_absent")),
             # SeaweedFS makes a missing bucket at the first put: what comes first must be refused.
             *(("bucket", call) for call in ("get", "exists")),
@@ -243,7 +254,9 @@ class TestSeaweed(BucketContract):
         if wrong == "secret":
             bucket = S3Bucket("lake", "p", self.client(seaweed, aws_secret_access_key="wrong-secret"))
         elif wrong == "endpoint":
-            bucket = S3Bucket("lake", "p", self.client(seaweed, endpoint_url=f"http://127.0.0.1:{free_port()}"))
+            bucket = S3Bucket(
+                "lake", "p", self.client(seaweed, endpoint_url=f"http://127.0.0.1:{free_port()}")
+            )
         else:
             bucket = S3Bucket("no-such-lake", "p", self.client(seaweed))
         act = {
@@ -263,7 +276,9 @@ class TestSeaweed(BucketContract):
         assert "wrong-secret" not in str(caught.value)
         assert seaweed.secret_access_key not in str(caught.value)
 
-    def test_no_credentials_are_told(self, seaweed: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def test_no_credentials_are_told(
+        self, seaweed: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
             monkeypatch.delenv(name, raising=False)
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", seaweed.endpoint_url)
@@ -288,7 +303,9 @@ class TestMoto(BucketContract):
         with patch.dict("os.environ", {"AWS_ENDPOINT_URL_S3": moto}):
             client = s3_client(**secrets)
         name = f"lake-{abs(hash(request.node.nodeid)) % 10**10}"
-        boto3.client("s3", endpoint_url=moto, config=Config(s3={"addressing_style": "path"}), **secrets).create_bucket(Bucket=name)
+        boto3.client(
+            "s3", endpoint_url=moto, config=Config(s3={"addressing_style": "path"}), **secrets
+        ).create_bucket(Bucket=name)
         return S3Bucket(name, "", client)
 
     def test_a_missing_bucket_is_told_at_the_first_call(self, bucket: S3Bucket, tmp_path: Path) -> None:

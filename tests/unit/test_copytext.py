@@ -15,7 +15,9 @@ from tests.capture import unescaped
 
 ESCAPED = {"\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v", "\\": "\\\\"}
 
-hard = st.sampled_from(["", "\\N", "\\", "\\\\", "\t", "\n", "\\n", "\r\n", "N", "\\.", "d", "ü", "💥", "d\n", "'\"", "x" * 13])
+hard = st.sampled_from(
+    ["", "\\N", "\\", "\\\\", "\t", "\n", "\\n", "\r\n", "N", "\\.", "d", "ü", "💥", "d\n", "'\"", "x" * 13]
+)
 texts = st.one_of(
     hard,
     st.lists(hard, max_size=4).map("".join),

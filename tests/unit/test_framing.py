@@ -42,7 +42,9 @@ def both(content: bytes) -> None:
 
 
 # Bodies made of what confuses: letters that begin messages, zero bytes, line feeds.
-confusing = st.lists(st.sampled_from([b"d", b"\0", b"w", b"k", b"\n", b"d\0\0\0\5w", b"d\0\0\0\4", b"x" * 30]), max_size=40)
+confusing = st.lists(
+    st.sampled_from([b"d", b"\0", b"w", b"k", b"\n", b"d\0\0\0\5w", b"d\0\0\0\4", b"x" * 30]), max_size=40
+)
 bodies = st.one_of(confusing.map(b"".join), st.binary(max_size=300))
 
 
@@ -78,7 +80,9 @@ def test_messages_of_16_megabytes_and_more_are_stepped_over(size: int) -> None:
 def test_an_impossible_length_is_named_with_its_place(length: int) -> None:
     content = message(b"w123") * 3
     buffer = padded(content + b"d" + struct.pack(">I", length) + b"rest")
-    with pytest.raises(ProtocolError, match=f"byte {len(content)} of the stream: a message of {length} bytes"):
+    with pytest.raises(
+        ProtocolError, match=f"byte {len(content)} of the stream: a message of {length} bytes"
+    ):
         frame(buffer, len(content) + 9, stream_candidates(buffer.bytes, len(content) + 9))
 
 

@@ -36,14 +36,23 @@ def commit(lsn: int) -> bytes:
     return wrap(b"C\0" + struct.pack(">QQq", lsn, lsn + 10, 0))
 
 
-def relation(table: int = TABLE, columns: str = "id name", keys: str = "id", name: str = "t", identity: str = "d") -> bytes:
+def relation(
+    table: int = TABLE, columns: str = "id name", keys: str = "id", name: str = "t", identity: str = "d"
+) -> bytes:
     names = columns.split()
     described = b"".join(
-        bytes([column in keys.split()]) + column.encode() + b"\0" + struct.pack(">Ii", 25, -1) for column in names
+        bytes([column in keys.split()]) + column.encode() + b"\0" + struct.pack(">Ii", 25, -1)
+        for column in names
     )
     return wrap(
-        b"R" + struct.pack(">I", table) + b"public\0" + name.encode() + b"\0" + identity.encode()
-        + struct.pack(">H", len(names)) + described
+        b"R"
+        + struct.pack(">I", table)
+        + b"public\0"
+        + name.encode()
+        + b"\0"
+        + identity.encode()
+        + struct.pack(">H", len(names))
+        + described
     )
 
 
@@ -78,7 +87,9 @@ def truncate(*tables: int) -> bytes:
 
 
 def logical(prefix: str, content: bytes) -> bytes:
-    return wrap(b"M\1" + struct.pack(">Q", 9) + prefix.encode() + b"\0" + struct.pack(">I", len(content)) + content)
+    return wrap(
+        b"M\1" + struct.pack(">Q", 9) + prefix.encode() + b"\0" + struct.pack(">I", len(content)) + content
+    )
 
 
 def decoded(content: bytes, key: list[str] | None = None, decoder: Decoder | None = None) -> Any:
@@ -94,7 +105,9 @@ def rows(result: Any) -> list[dict[str, Any]]:
 
 
 def told(result: Any) -> list[tuple[Any, ...]]:
-    return [(r["_operation"], *(v for n, v in r.items() if n[0] != "_"), r["_unchanged"]) for r in rows(result)]
+    return [
+        (r["_operation"], *(v for n, v in r.items() if n[0] != "_"), r["_unchanged"]) for r in rows(result)
+    ]
 
 
 def test_a_transaction_becomes_rows_in_its_order() -> None:
@@ -136,14 +149,28 @@ def test_a_change_of_shape_within_a_buffer_is_followed() -> None:
         begin(1) + relation() + insert(["1", "a"]) + relation(columns="id name extra") + insert(["2", "b", "c"])
         + relation(columns="id") + insert(["3"]) + commit(1)
     )  # fmt: skip
-    assert [change.frame.columns[:-4] for change in result.changes] == [["id", "name"], ["id", "name", "extra"], ["id"]]
+    assert [change.frame.columns[:-4] for change in result.changes] == [
+        ["id", "name"],
+        ["id", "name", "extra"],
+        ["id"],
+    ]
     assert [r["id"] for r in rows(result)] == ["1", "2", "3"]
 
 
 def test_an_old_row_fills_in_what_the_new_one_does_not_repeat() -> None:
-    content = begin(1) + relation(keys="id name") + update(["1", b"u"], ["1", "long"], b"O") + insert(["2", "x"]) + commit(1)
+    content = (
+        begin(1)
+        + relation(keys="id name")
+        + update(["1", b"u"], ["1", "long"], b"O")
+        + insert(["2", "x"])
+        + commit(1)
+    )
     assert told(decoded(content)) == [("update", "1", "long", None), ("insert", "2", "x", None)]
-    assert told(decoded(content, key=[])) == [("delete", "1", "long", None), ("insert", "1", "long", None), ("insert", "2", "x", None)]
+    assert told(decoded(content, key=[])) == [
+        ("delete", "1", "long", None),
+        ("insert", "1", "long", None),
+        ("insert", "2", "x", None),
+    ]
 
 
 def test_an_unchanged_value_without_an_old_row_is_named() -> None:
@@ -152,13 +179,22 @@ def test_an_unchanged_value_without_an_old_row_is_named() -> None:
 
 
 def test_tables_that_nobody_wants_are_left_out() -> None:
-    content = begin(1) + relation() + relation(OTHER, name="other") + insert(["1", "a"], OTHER) + truncate(TABLE, OTHER) + commit(1)
+    content = (
+        begin(1)
+        + relation()
+        + relation(OTHER, name="other")
+        + insert(["1", "a"], OTHER)
+        + truncate(TABLE, OTHER)
+        + commit(1)
+    )
     result = decoded(content, decoder=Decoder(lambda name: ["id"] if name == "public.t" else None))
     assert told(result) == [("truncate", None, None, None)]
 
 
 def test_positions_can_be_raised_above_those_of_another_cluster() -> None:
-    result = decoded(begin(5) + relation() + insert(["1", "a"]) + commit(5), decoder=Decoder(lambda _: ["id"], 1 << 56))
+    result = decoded(
+        begin(5) + relation() + insert(["1", "a"]) + commit(5), decoder=Decoder(lambda _: ["id"], 1 << 56)
+    )
     assert rows(result)[0]["_sequence"] == "0100000000000005/00000002"
 
 
@@ -200,14 +236,18 @@ OPEN = begin(1) + relation()
         (OPEN + wrap(b"R" + struct.pack(">I", 1) + b"public\0t\0d" + struct.pack(">H", 900)), "a table's description does not fill"),
     ],
 )  # fmt: skip
-def test_bytes_that_the_protocol_does_not_allow_are_named_with_their_place(content: bytes, message: str) -> None:
+def test_bytes_that_the_protocol_does_not_allow_are_named_with_their_place(
+    content: bytes, message: str
+) -> None:
     with pytest.raises(ProtocolError, match=rf"byte \d+ of the stream.*: ({message})"):
         decoded(content)
 
 
 # -- random streams: an independent model of what they mean ------------------------------------------
 
-values = st.none() | st.text(st.characters(blacklist_characters="\0", blacklist_categories=["Cs"]), max_size=20)
+values = st.none() | st.text(
+    st.characters(blacklist_characters="\0", blacklist_categories=["Cs"]), max_size=20
+)
 
 
 @st.composite
@@ -219,7 +259,11 @@ def streams(draw: st.DrawFn) -> tuple[list[bytes], list[tuple[Any, ...]]]:
         lsn = 100 + number
         messages.append(begin(lsn))
         for _ in range(draw(st.integers(0, 6))):
-            action = draw(st.sampled_from(["insert", "update", "move", "delete", "truncate", "shape", "message", "keepalive"]))
+            action = draw(
+                st.sampled_from(
+                    ["insert", "update", "move", "delete", "truncate", "shape", "message", "keepalive"]
+                )
+            )
             name = [draw(values) for _ in shape[1:]]
             empty: list[None] = [None] * len(name)
             identity, other = draw(st.sampled_from("123456789")), draw(st.sampled_from("abc"))
@@ -287,7 +331,10 @@ def test_messages_in_another_order_give_an_error_or_only_rows_that_were_sent(
 
 
 @settings(max_examples=400)
-@given(streams(), st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 7)), min_size=1, max_size=4))
+@given(
+    streams(),
+    st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 7)), min_size=1, max_size=4),
+)
 @example((([begin(1), relation(), insert(["1", "a"]), commit(1)]), []), [(0.5, 7)])
 def test_flipped_bits_give_rows_or_an_error_and_nothing_else(
     stream: tuple[list[bytes], list[tuple[Any, ...]]], flips: list[tuple[float, int]]

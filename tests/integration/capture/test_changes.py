@@ -12,7 +12,9 @@ from groundwork.sources import postgres, wire
 from tests.capture import Capture, Database
 
 Captures = Callable[..., Capture]
-LONG = "select string_agg(md5(i::text || {seed}), '') from generate_series(1, 400) i"  # 12,800 letters, TOASTed
+LONG = (
+    "select string_agg(md5(i::text || {seed}), '') from generate_series(1, 400) i"  # 12,800 letters, TOASTed
+)
 
 
 @pytest.fixture
@@ -74,7 +76,9 @@ def test_a_changed_key_removes_the_old_record(items: Capture, database: Database
     assert operations(items) == ["delete", "update"] * 3
 
 
-def test_a_key_born_changed_and_gone_in_one_transaction_leaves_nothing(items: Capture, database: Database) -> None:
+def test_a_key_born_changed_and_gone_in_one_transaction_leaves_nothing(
+    items: Capture, database: Database
+) -> None:
     database.sql(
         "insert into items values (7000, 'x', 1, 'y'); update items set name = 'z' where id = 7000;"
         "delete from items where id = 7000; insert into items values (7001, 'a', 1, 'b');"
@@ -86,7 +90,9 @@ def test_a_key_born_changed_and_gone_in_one_transaction_leaves_nothing(items: Ca
 
 
 def test_a_truncation_ends_all_records_before_it_and_none_after(items: Capture, database: Database) -> None:
-    database.sql("insert into items values (900, 'before', 1, ''); truncate items; insert into items values (901, 'after', 1, '')")
+    database.sql(
+        "insert into items values (900, 'before', 1, ''); truncate items; insert into items values (901, 'after', 1, '')"
+    )
     items.run()
     items.assert_equal_to_the_source()
     assert operations(items) == ["insert", "truncate", "insert"]
@@ -137,7 +143,9 @@ def test_empty_transactions_and_foreign_messages_stop_nothing(items: Capture, da
         database.sql("insert into unpublished values (1)")
         database.sql("select pg_logical_emit_message(true, 'somebody', 'else')")
         database.sql("select pg_logical_emit_message(false, 'groundwork', 'not ours')")
-    database.sql("select pg_logical_emit_message(false, '', ''), pg_logical_emit_message(true, 'groundwork', '')")
+    database.sql(
+        "select pg_logical_emit_message(false, '', ''), pg_logical_emit_message(true, 'groundwork', '')"
+    )
     database.sql("delete from items where id = 1")
     report = items.run()
     assert report.rows == {"items": 1}
@@ -252,21 +260,27 @@ def test_an_index_can_identify_the_rows(database: Database, capture: Captures) -
 
 
 @pytest.mark.parametrize("key", [["id"], []])
-def test_a_key_that_the_log_does_not_carry_is_refused(database: Database, capture: Captures, key: list[str]) -> None:
+def test_a_key_that_the_log_does_not_carry_is_refused(
+    database: Database, capture: Captures, key: list[str]
+) -> None:
     database.sql(
         "create table people (id int primary key, email text not null); create unique index by_email on people (email);"
         "alter table people replica identity using index by_email"
     )
     database.publish("people")
-    with pytest.raises(CatalogError, match=r"shop.streams.people.primary_key: .*replica identity is \(email\)"):
+    with pytest.raises(
+        CatalogError, match=r"shop.streams.people.primary_key: .*replica identity is \(email\)"
+    ):
         capture(people=("public.people", key)).run()
 
 
 def test_an_identity_that_changes_in_mid_stream_is_refused_before_a_delete_is_lost(
     items: Capture, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    database.sql("alter table items alter name set not null; create unique index by_name on items (name);"
-                 "alter table items replica identity using index by_name")
+    database.sql(
+        "alter table items alter name set not null; create unique index by_name on items (name);"
+        "alter table items replica identity using index by_name"
+    )
     database.sql("delete from items where id = 1")
     database.sql("alter table items replica identity default")
     with pytest.raises(SourceRefused, match=r"public.items: an update or delete does not name its record"):
@@ -275,7 +289,9 @@ def test_an_identity_that_changes_in_mid_stream_is_refused_before_a_delete_is_lo
     items.assert_equal_to_the_source()
 
 
-def test_a_stored_generated_column_is_the_same_in_snapshot_and_log(database: Database, capture: Captures) -> None:
+def test_a_stored_generated_column_is_the_same_in_snapshot_and_log(
+    database: Database, capture: Captures
+) -> None:
     database.sql(
         "create table lines (id int primary key, q int, p numeric, total numeric generated always as (q * p) stored);"
         "insert into lines (id, q, p) values (1, 2, 3.50)"
@@ -288,7 +304,9 @@ def test_a_stored_generated_column_is_the_same_in_snapshot_and_log(database: Dat
     source.assert_equal_to_the_source()
 
 
-def test_a_partitioned_table_is_one_stream_whatever_its_leaves_look_like(database: Database, capture: Captures) -> None:
+def test_a_partitioned_table_is_one_stream_whatever_its_leaves_look_like(
+    database: Database, capture: Captures
+) -> None:
     database.sql(
         "create table moves (id int, at date, note text, primary key (id, at)) partition by range (at);"
         "create table moves_1 partition of moves for values from ('2026-01-01') to ('2026-07-01');"
@@ -317,24 +335,30 @@ def test_odd_names_are_names(database: Database, capture: Captures) -> None:
         'create schema "Sales.EU"; create table "Sales.EU"."Order" '
         '("Id" int primary key, "select" text, "a ""quoted"" name" text, "ümläut 💥" text, "tab\tname" text,'
         f' "per%cent:colon" text, "{long}" text, "$1" text);'
-        'insert into "Sales.EU"."Order" values (1, \'s\', \'q\', \'ü\', \'t\', \'%\', \'l\', \'$\')'
+        "insert into \"Sales.EU\".\"Order\" values (1, 's', 'q', 'ü', 't', '%', 'l', '$')"
     )
     database.publish('"Sales.EU"."Order"')
     source = capture(orders=("Sales.EU.Order", ["Id"]))
     source.run()
     source.assert_equal_to_the_source()
-    database.sql('insert into "Sales.EU"."Order" select "Id" + 1, "select", null, \'x\' from "Sales.EU"."Order"')
+    database.sql(
+        'insert into "Sales.EU"."Order" select "Id" + 1, "select", null, \'x\' from "Sales.EU"."Order"'
+    )
     database.sql('update "Sales.EU"."Order" set "select" = \'where\', "Id" = 5 where "Id" = 1')
     source.run()
     source.assert_equal_to_the_source()
 
 
 def test_tables_of_one_name_in_two_schemas_are_two_streams(database: Database, capture: Captures) -> None:
-    database.sql("create schema eu; create schema us; create table eu.t (id int primary key); create table us.t (id int primary key)")
+    database.sql(
+        "create schema eu; create schema us; create table eu.t (id int primary key); create table us.t (id int primary key)"
+    )
     database.publish("eu.t", "us.t")
     source = capture(eu=("eu.t", ["id"]), us=("us.t", ["id"]))
     source.run()
-    database.sql("insert into eu.t values (1), (2); insert into us.t values (3); truncate us.t; insert into us.t values (4)")
+    database.sql(
+        "insert into eu.t values (1), (2); insert into us.t values (3); truncate us.t; insert into us.t values (4)"
+    )
     source.run()
     source.assert_equal_to_the_source()
 
@@ -360,9 +384,13 @@ def test_columns_that_landing_cannot_hold_are_refused(
     assert source.reconstructed("people") == []
 
 
-def test_a_stream_added_later_gets_its_history_and_the_others_go_on(items: Capture, database: Database) -> None:
-    database.sql("create table notes (id int primary key, t text); alter publication groundwork add table notes;"
-                 "insert into notes values (1, 'old'), (2, 'older')")
+def test_a_stream_added_later_gets_its_history_and_the_others_go_on(
+    items: Capture, database: Database
+) -> None:
+    database.sql(
+        "create table notes (id int primary key, t text); alter publication groundwork add table notes;"
+        "insert into notes values (1, 'old'), (2, 'older')"
+    )
     database.let_read()
     items.run()
     database.sql("update notes set t = 'changed' where id = 1; insert into items values (60, 'x', 1, '')")
@@ -377,8 +405,10 @@ def test_a_stream_added_later_gets_its_history_and_the_others_go_on(items: Captu
 
 
 def test_a_stream_that_was_left_out_for_a_while_begins_anew(items: Capture, database: Database) -> None:
-    database.sql("create table notes (id int primary key); insert into notes values (1);"
-                 "alter publication groundwork add table notes")
+    database.sql(
+        "create table notes (id int primary key); insert into notes values (1);"
+        "alter publication groundwork add table notes"
+    )
     database.let_read()
     items.streams["notes"] = ("public.notes", ["id"])
     items.run()
@@ -391,8 +421,10 @@ def test_a_stream_that_was_left_out_for_a_while_begins_anew(items: Capture, data
 
 
 def test_a_table_made_anew_under_its_name_begins_anew(items: Capture, database: Database) -> None:
-    database.sql("drop table items; create table items (id bigint primary key, name text);"
-                 "insert into items values (1, 'another'); alter publication groundwork add table items")
+    database.sql(
+        "drop table items; create table items (id bigint primary key, name text);"
+        "insert into items values (1, 'another'); alter publication groundwork add table items"
+    )
     database.let_read()
     items.run()
     items.assert_equal_to_the_source()
@@ -408,14 +440,18 @@ def test_a_table_that_was_not_published_for_a_while_begins_anew(items: Capture, 
 
 
 def test_only_published_columns_and_rows_are_read(database: Database, capture: Captures) -> None:
-    database.sql("create table people (id int primary key, name text, secret text);"
-                 "insert into people select i, 'n' || i, 's' from generate_series(1, 10) i;"
-                 "create publication groundwork for table people (id, name) where (id > 5)")
+    database.sql(
+        "create table people (id int primary key, name text, secret text);"
+        "insert into people select i, 'n' || i, 's' from generate_series(1, 10) i;"
+        "create publication groundwork for table people (id, name) where (id > 5)"
+    )
     database.let_read()
     source = capture(people=("public.people", ["id"]))
     source.run()
-    database.sql("insert into people values (11, 'new', 's'), (0, 'hidden', 's');"
-                 "update people set id = -6 where id = 6; update people set id = 12 where id = 1; delete from people where id = 7")
+    database.sql(
+        "insert into people values (11, 'new', 's'), (0, 'hidden', 's');"
+        "update people set id = -6 where id = 6; update people set id = 12 where id = 1; delete from people where id = 7"
+    )
     source.run()
     truth = database.sql("select id::text, name from people where id > 5 order by people.id")
     there = sorted(([r["id"], r["name"]] for r in source.reconstructed("people")), key=lambda r: int(r[0]))
@@ -429,7 +465,9 @@ def test_transactions_stay_whole_across_batches(
     monkeypatch.setattr(postgres, "BATCH_ROWS", 50)
     monkeypatch.setattr(wire, "CHUNK", 4096)
     for size in (1, 49, 120, 3, 60, 1, 1):
-        database.sql(f"insert into items select 1000 + max(id) + i, 'x', {size}, '' from items, generate_series(1, {size}) i group by i")
+        database.sql(
+            f"insert into items select 1000 + max(id) + i, 'x', {size}, '' from items, generate_series(1, {size}) i group by i"
+        )
     report = items.run()
     items.assert_equal_to_the_source()
     assert len(report.batches) > 1
@@ -445,7 +483,9 @@ def test_many_small_buffers_give_the_same_as_one(
     monkeypatch.setattr(wire, "CHUNK", 4096)
     monkeypatch.setattr(postgres, "BATCH_ROWS", 50)
     for number in range(8):
-        database.sql(f"insert into items select 1000 * {number + 1} + i, repeat('x', i), i, repeat('y', 5000) from generate_series(1, 20) i")
+        database.sql(
+            f"insert into items select 1000 * {number + 1} + i, repeat('x', i), i, repeat('y', 5000) from generate_series(1, 20) i"
+        )
         database.sql(f"update items set id = id + 500 where id > 1000 and id % 1000 = {number}")
     report = items.run()
     assert len(report.batches) > 2
@@ -455,11 +495,17 @@ def test_many_small_buffers_give_the_same_as_one(
 
 
 def test_whole_tables_are_read_anew_each_time(database: Database, capture: Captures) -> None:
-    database.sql("create table notes (id int primary key, t text); insert into notes values (1, 'a'), (2, 'b')")
+    database.sql(
+        "create table notes (id int primary key, t text); insert into notes values (1, 'a'), (2, 'b')"
+    )
     database.publish("notes")
     source = capture(notes=("public.notes", ["id"]))
     whole = source.entry.model_copy(
-        update={"streams": {"notes": source.entry.streams["notes"].model_copy(update={"replication": "full_table"})}}
+        update={
+            "streams": {
+                "notes": source.entry.streams["notes"].model_copy(update={"replication": "full_table"})
+            }
+        }
     )
     from groundwork.extract import extract, open_source
 
@@ -469,7 +515,9 @@ def test_whole_tables_are_read_anew_each_time(database: Database, capture: Captu
     extract(whole, open_source(whole, source.resolve, source.bucket), source.bucket)
     source.load()
     source.assert_equal_to_the_source()
-    assert database.server.sql("select 1 from pg_replication_slots where database = :d", d=database.name) == []
+    assert (
+        database.server.sql("select 1 from pg_replication_slots where database = :d", d=database.name) == []
+    )
     database.sql("delete from notes where id = 2")
     source.run()  # from now on by the log
     source.assert_equal_to_the_source()
@@ -486,10 +534,14 @@ def test_the_slot_follows_the_manifest_in_the_same_run(items: Capture, database:
     assert confirmed == [[items.manifests[-1].cursors["_log"]["lsn"]]]
 
 
-def test_an_idle_sources_slot_still_moves(items: Capture, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_idle_sources_slot_still_moves(
+    items: Capture, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(postgres, "HEARTBEAT_BYTES", 1 << 20)
     before = items.manifests[-1].cursors["_log"]["lsn"]
-    database.sql("create table quiet (t text); insert into quiet select repeat('x', 1000) from generate_series(1, 3000)")
+    database.sql(
+        "create table quiet (t text); insert into quiet select repeat('x', 1000) from generate_series(1, 3000)"
+    )
     report = items.run()
     assert report.rows == {}
     assert len(report.batches) == 1

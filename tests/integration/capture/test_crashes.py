@@ -18,17 +18,23 @@ Captures = Callable[..., Capture]
 
 @pytest.fixture
 def items(database: Database, capture: Captures) -> Capture:
-    database.sql("create table items (id bigint primary key, t text); create table notes (t text);"
-                 "alter table notes replica identity full;"
-                 "insert into items select i, 'item' from generate_series(1, 2000) i; insert into notes values ('a'), ('a')")
+    database.sql(
+        "create table items (id bigint primary key, t text); create table notes (t text);"
+        "alter table notes replica identity full;"
+        "insert into items select i, 'item' from generate_series(1, 2000) i; insert into notes values ('a'), ('a')"
+    )
     database.publish("items", "notes")
     return capture(items=("public.items", ["id"]), notes=("public.notes", []))
 
 
 def change(database: Database) -> None:
-    database.sql("insert into items select max(id) + 1, 'new' from items; update items set id = id + 5000 where id % 97 = 0 and id < 5000;"
-                 "delete from items where id % 89 = 0; insert into notes values ('b'), ('b')")
-    database.sql("delete from notes where ctid in (select min(ctid) from notes); update notes set t = 'c' where t = 'a'")
+    database.sql(
+        "insert into items select max(id) + 1, 'new' from items; update items set id = id + 5000 where id % 97 = 0 and id < 5000;"
+        "delete from items where id % 89 = 0; insert into notes values ('b'), ('b')"
+    )
+    database.sql(
+        "delete from notes where ctid in (select min(ctid) from notes); update notes set t = 'c' where t = 'a'"
+    )
 
 
 IN_A_SNAPSHOT = {
@@ -61,7 +67,9 @@ def test_killed_in_the_first_run(items: Capture, database: Database, moment: str
     change(database)
     items.run()
     items.assert_equal_to_the_source()
-    slots = database.server.sql("select slot_name from pg_replication_slots where database = :n", n=database.name)
+    slots = database.server.sql(
+        "select slot_name from pg_replication_slots where database = :n", n=database.name
+    )
     assert slots == [[items.slot()]]
 
 
@@ -76,7 +84,9 @@ def test_killed_while_reading_the_log(items: Capture, database: Database, moment
     change(database)
     items.run()
     items.assert_equal_to_the_source()
-    places = [row["_sequence"] for row in items.landed("items") if row["_operation"] not in ("snapshot", "truncate")]
+    places = [
+        row["_sequence"] for row in items.landed("items") if row["_operation"] not in ("snapshot", "truncate")
+    ]
     assert len(places) == len(set(places))
 
 
@@ -116,7 +126,9 @@ def test_killed_again_and_again_it_still_arrives(
     items.assert_equal_to_the_source()
 
 
-def test_a_second_run_is_told_that_the_first_is_at_work(items: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_run_is_told_that_the_first_is_at_work(
+    items: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(slot, "SECONDS_TO_WAIT", 0.5)
     source = open_source(items.entry, items.resolve, items.bucket)
     with source.claim(), pytest.raises(SourceBusy, match="source 'shop': another run reads this source now"):
@@ -152,7 +164,10 @@ def test_a_run_without_a_claim_is_stopped_by_the_manifest(items: Capture, databa
     source = open_source(items.entry, items.resolve, items.bucket)
     reading = source.read(items.manifests[-1].cursors)
     first = next(reading)
-    database.server.sql("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'groundwork' and datname = :n", n=database.name)
+    database.server.sql(
+        "select pg_terminate_backend(pid) from pg_stat_activity where usename = 'groundwork' and datname = :n",
+        n=database.name,
+    )
     items.run()
 
     class Late:
@@ -250,7 +265,9 @@ def test_another_cluster_is_refused_and_a_full_refresh_counts_as_newer(
     assert all(row["_sequence"].startswith("01") for row in items.landed("items")[-10:])
 
 
-def test_an_invalidated_slot_is_refused(items: Capture, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalidated_slot_is_refused(
+    items: Capture, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     items.run()
     server = database.server
     try:
@@ -270,4 +287,3 @@ def test_an_invalidated_slot_is_refused(items: Capture, database: Database, monk
     finally:
         server.sql("alter system reset max_slot_wal_keep_size")
         server.sql("select pg_reload_conf()")
-

@@ -79,8 +79,10 @@ def test_a_snapshot_under_writers_and_the_log_after_it_make_the_source(
 
 
 def test_every_sequence_of_the_log_is_told_once(database: Database, capture: Callable[..., Capture]) -> None:
-    database.sql("create table accounts (id bigint primary key, balance int, note text);"
-                 "create table journal (account int, note text); insert into accounts select i, 0, '' from generate_series(1, 600) i")
+    database.sql(
+        "create table accounts (id bigint primary key, balance int, note text);"
+        "create table journal (account int, note text); insert into accounts select i, 0, '' from generate_series(1, 600) i"
+    )
     database.publish("accounts")
     source = capture(accounts=("public.accounts", ["id"]))
     source.run()
@@ -92,7 +94,11 @@ def test_every_sequence_of_the_log_is_told_once(database: Database, capture: Cal
             source.run()
     source.run()
     source.assert_equal_to_the_source()
-    places = [row["_sequence"] for row in source.landed("accounts") if row["_operation"] not in ("snapshot", "truncate")]
+    places = [
+        row["_sequence"]
+        for row in source.landed("accounts")
+        if row["_operation"] not in ("snapshot", "truncate")
+    ]
     assert len(places) == len(set(places))
 
 
@@ -107,7 +113,9 @@ def test_nothing_is_left_behind_at_the_source(database: Database, capture: Calla
     )
     assert slots == [[source.slot(), False]]
     for _ in range(200):
-        open_sessions = "select count(*) from pg_stat_activity where usename = 'groundwork' and datname = :name"
+        open_sessions = (
+            "select count(*) from pg_stat_activity where usename = 'groundwork' and datname = :name"
+        )
         if database.server.sql(open_sessions, name=database.name) == [[0]]:
             break
         threading.Event().wait(0.05)
@@ -115,7 +123,9 @@ def test_nothing_is_left_behind_at_the_source(database: Database, capture: Calla
         raise AssertionError("a session stayed open")
 
 
-def test_an_empty_table_is_a_truncation_and_nothing_more(database: Database, capture: Callable[..., Capture]) -> None:
+def test_an_empty_table_is_a_truncation_and_nothing_more(
+    database: Database, capture: Callable[..., Capture]
+) -> None:
     database.sql("create table t (id int primary key)")
     database.publish("t")
     source = capture(t=("public.t", ["id"]))

@@ -137,14 +137,18 @@ def test_two_hundred_thousand_random_values_are_the_same(
     source.run()
     database.sql(fill.format(first=4001, last=8000))
     database.sql("update random_values set id = id + 10000, q = d where id % 5 = 0")
-    database.sql("update random_values set d = q, l = null where id % 7 = 0; delete from random_values where id % 11 = 0")
+    database.sql(
+        "update random_values set d = q, l = null where id % 7 = 0; delete from random_values where id % 11 = 0"
+    )
     source.run()
     source.assert_equal_to_the_source()
 
 
 def test_values_of_many_megabytes_are_whole(database: Database, capture: Callable[..., Capture]) -> None:
     database.sql("create table big (id int primary key, a text, b bytea)")
-    database.sql("insert into big select 1, repeat(E'letters\\t', 4000000), decode(repeat('ab', 9000000), 'hex')")
+    database.sql(
+        "insert into big select 1, repeat(E'letters\\t', 4000000), decode(repeat('ab', 9000000), 'hex')"
+    )
     database.publish("big")
     source = capture(big=("public.big", ["id"]))
     source.run()
