@@ -8,7 +8,7 @@
     - a key with a value that the log did not repeat (`_unchanged`): the history of this key;
     - a truncate: the table's rows that stand before it.
 
-    docs/decisions/0010-base-models.md has the other way, and the figures. -#}
+    docs/decisions/0011-base-models.md has the other way, and the figures. -#}
 {% macro latest_records(landing, key, columns, log_based=false) -%}
 {%- set names = columns | map(attribute='name') | list -%}
 {%- set incremental = is_incremental() and not lacks_a_column(this, names) -%}
@@ -57,18 +57,17 @@ patched as (
 ),
 
 {% endif -%}
+{% if incremental -%}
 versions as (
-    {% if not log_based and incremental -%}
-    select {{ columns_of('', names + metadata_columns()) }} from fresh
-    {%- elif not log_based -%}
-    {{ landed(landing, key, columns, record) }}
-    {%- else -%}
+    {% if log_based -%}
     select {{ columns_of('whole', names + metadata_columns()) }}
-    from {% if incremental %}fresh{% else %}({{ landed(landing, key, columns, record) }}){% endif %} as whole
+    from fresh as whole
     left join patched_keys on {{ same('whole', 'patched_keys', key) }}
     where patched_keys.{{ column_name(key[0]) }} is null
     union all
     select {{ columns_of('', names + metadata_columns()) }} from patched
+    {%- else -%}
+    select {{ columns_of('', names + metadata_columns()) }} from fresh
     {%- endif %}
 ),
 
@@ -77,20 +76,44 @@ ranked as (
         {{ columns_of('', names + metadata_columns()) }},
         row_number() over (partition by {{ columns_of('', key) }} order by {{ newest_first() }}) as _recency
     from versions
-    where {% for name in key %}{{ ' and ' if not loop.first }}{{ column_name(name) }} is not null{% endfor %}
+    where {{ all_there(key) }}
 ),
 
 newest as (
     select {{ columns_of('ranked', names + metadata_columns()) }}
     from ranked
-    {% if incremental -%}
     left join present on {{ same('ranked', 'present', key) }}
-    {% endif -%}
     where ranked._recency = 1
-    {%- if incremental %}
         and (present._sequence is null or {{ stands_at_or_after('ranked', 'present') }})
+)
+{%- else -%}
+-- only keys and places are sorted; the rows themselves are fetched once it is known which
+newest_places as (
+    select _file, _row
+    from (
+        select
+            _file, _row,
+            row_number() over (partition by {{ columns_of('', key) }} order by {{ newest_first() }}) as _recency
+        from ({{ landed(landing, key, columns, record, narrow=true) }}) as places
+        where {{ all_there(key) }}
+    ) as ranked
+    where _recency = 1
+),
+
+newest as (
+    select {{ columns_of('whole', names + metadata_columns()) }}
+    from ({{ landed(landing, key, columns, record) }}) as whole
+    inner join newest_places on whole._file = newest_places._file and whole._row = newest_places._row
+    {%- if log_based %}
+    left join patched_keys on {{ same('whole', 'patched_keys', key) }}
+    where patched_keys.{{ column_name(key[0]) }} is null
+    union all
+    select {{ columns_of('patched', names + metadata_columns()) }}
+    from patched
+    inner join newest_places on patched._file = newest_places._file and patched._row = newest_places._row
     {%- endif %}
 )
+{%- endif %}
 
 {{ as_base('newest', key, columns) }}
 {%- if incremental and seen.truncated %}
@@ -99,6 +122,10 @@ union all
 
 {{ swept_away(this, 'newest', key, names, seen) }}
 {%- endif %}
+{%- endmacro %}
+
+{% macro all_there(key) -%}
+    {% for name in key %}{{ ' and ' if not loop.first }}{{ column_name(name) }} is not null{% endfor %}
 {%- endmacro %}
 
 {#- Every value the log did not repeat, replaced by the last one known: the newest earlier version of the record that

@@ -18,12 +18,18 @@ with recursive customers as (
 
 -- every customer with the one they live on in, through as many mergers as there were
 survivors as (
-    select customers.customer_id, customers.customer_id as survivor_id, 0 as mergers
+    select
+        customers.customer_id,
+        customers.customer_id as survivor_id,
+        0 as mergers
     from customers
     left join customers as target on customers.merged_into_customer_id = target.customer_id
     where target.customer_id is null
     union all
-    select customers.customer_id, survivors.survivor_id, survivors.mergers + 1 as mergers
+    select
+        customers.customer_id,
+        survivors.survivor_id,
+        survivors.mergers + 1 as mergers
     from survivors
     inner join customers on survivors.customer_id = customers.merged_into_customer_id
     where survivors.mergers < 20
@@ -63,7 +69,9 @@ lifetimes as (
 ),
 
 mergers as (
-    select survivor_id, count(*) - 1 as merged_customer_count
+    select
+        survivor_id,
+        count(*) - 1 as merged_customer_count
     from survivors
     group by survivor_id
 )

@@ -9,8 +9,9 @@ select
     batches.started_at,
     batches.stored_at,
     batches.loaded_at,
-    cast({{ dbt.datediff('batches.started_at', 'batches.stored_at', 'second') }} as bigint) as extract_seconds,
-    cast({{ dbt.datediff('batches.stored_at', 'batches.loaded_at', 'second') }} as bigint) as wait_seconds,
+    -- long only once dbt has spelled out datediff
+    cast({{ dbt.datediff('batches.started_at', 'batches.stored_at', 'second') }} as bigint) as extract_seconds, -- noqa: LT05
+    cast({{ dbt.datediff('batches.stored_at', 'batches.loaded_at', 'second') }} as bigint) as wait_seconds, -- noqa: LT05
     batches.manifest_key,
     batches.extract_run_id,
     extract_runs.flow_run_name as extract_run_name,

@@ -41,7 +41,7 @@ select
     lines.created_at,
     batches.batch_key,
     batches.source_name as batch_source_name,
-    batches.batch_id as batch_id,
+    batches.batch_id,
     batches.extract_run_id as batch_extract_run_id,
     lines._committed_at,
     lines._stored_at,

@@ -19,7 +19,10 @@ tasks as (
 ),
 
 batches as (
-    select extract_run_id as flow_run_id, count(*) as batch_count, sum(row_count) as row_count
+    select
+        extract_run_id as flow_run_id,
+        count(*) as batch_count,
+        sum(row_count) as row_count
     from {{ ref('stg_ledger__batches') }}
     group by extract_run_id
 )

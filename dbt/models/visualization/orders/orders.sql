@@ -51,8 +51,11 @@ compared as (
             when charges.charge_count > 1 then 'paid twice'
             when charges.currency_count > 1 or charges.currency <> orders.currency then 'currency differs'
             when orders.paid_at is not null and charges.charged_amount <> orders.total_amount then 'amount differs'
-            when orders.paid_at is not null and orders.cancelled_at < read_until.payments_read_until
-                and charges.charged_amount > coalesce(refunds.refunded_amount, 0) then 'refund missing'
+            when
+                orders.paid_at is not null
+                and orders.cancelled_at < read_until.payments_read_until
+                and charges.charged_amount > coalesce(refunds.refunded_amount, 0)
+                then 'refund missing'
         end as mismatch_kind,
         orders.placed_at,
         orders.paid_at,

@@ -26,14 +26,18 @@ returned as (
 ),
 
 views as (
-    select product_id, count(*) as view_count
+    select
+        product_id,
+        count(*) as view_count
     from {{ ref('stg_shop__page_views') }}
     where product_id is not null
     group by product_id
 ),
 
 prices as (
-    select product_id, count(*) as price_change_count
+    select
+        product_id,
+        count(*) as price_change_count
     from {{ ref('stg_shop__price_changes') }}
     group by product_id
 )
