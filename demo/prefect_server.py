@@ -102,6 +102,8 @@ class PrefectServer(Service):
             "PREFECT_SERVER_API_HOST": LOOPBACK,
             "PREFECT_SERVER_API_PORT": str(self.port),  # the user interface asks this port
             "PREFECT_SERVER_EVENTS_CAUSAL_ORDERING": "prefect.server.events.ordering.db",
+            # Kept in memory, a restart forgets who holds a deployment's place, and it is never free again.
+            "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
         }
 
     def is_ready(self) -> bool:
@@ -109,13 +111,14 @@ class PrefectServer(Service):
         return answers(LOOPBACK, self.port, "/api/health")
 
     def forget_missed_runs(self) -> int:
-        """Delete the scheduled runs whose time passed while nothing ran here; return how many.
+        """Delete runs whose time passed while nothing ran here, or that never got to begin; return how many.
 
-        A worker would begin all of them at once.
+        A worker would begin all missed ones at once; and one that was about to begin when everything was
+        stopped would hold its deployment's only place.
         """
         missed = {
             "flow_runs": {
-                "state": {"type": {"any_": ["SCHEDULED"]}},
+                "state": {"type": {"any_": ["SCHEDULED", "PENDING"]}},
                 "expected_start_time": {"before_": datetime.now(UTC).isoformat()},
             }
         }
