@@ -87,10 +87,10 @@ def stream_candidates(content: Bytes, filled: int) -> Positions:
 
 
 def row_candidates(content: Bytes, filled: int) -> Positions:
-    """`_candidates` of COPY TO in text format: the body before ended with a line feed."""
-    places = _candidates(content, filled)
-    kept: Positions = places[(places == 0) | (content[places - 1] == ord("\n"))]
-    return kept
+    """Places where a row of COPY TO in text format may begin: the one before ended with a line feed."""
+    places = np.flatnonzero(content[: max(filled - HEADER, 0)] == ord("\n")) + 1
+    kept: Positions = places[(content[places] == _COPY_DATA) & (content[places + 1] == 0)]
+    return np.concatenate([np.zeros(1, np.int64), kept])
 
 
 def _chain(buffer: Buffer, candidates: Positions, at: int) -> Positions:
