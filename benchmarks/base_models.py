@@ -3,8 +3,8 @@
 A  ranks the touched keys over their whole landing history.
 B  ranks the new rows, and holds the newest against the row present in the table (`latest_records`).
 
-Both are timed as dbt runs them: the statement into a temporary table, then the merge. B is the SQL that dbt compiled
-from our macro; A is written here. Prints one line per size: seconds of the best of several runs.
+Both are timed as dbt runs them: the statement into a temporary table, then the merge. B is the SQL that
+dbt compiled from our macro; A is written here. Prints one line per size: seconds, best of several runs.
 
     python -m benchmarks.base_models
 """
@@ -31,7 +31,7 @@ COLUMNS = [f"value_{n}" for n in range(8)]
 _BY_HISTORY = """
 with touched as (
     select distinct try_cast(id as bigint) as id from landing.bench__rows
-    where _loaded_at > (select coalesce(max(_loaded_at), timestamp '1970-01-01') from staging.base_bench__rows)
+    where _loaded_at > (select max(_loaded_at) from staging.base_bench__rows)
 ),
 history as (
     select {columns}, landed.* exclude ({texts}, id), try_cast(landed.id as bigint) as id
@@ -61,8 +61,8 @@ def make_project(directory: Path) -> None:
     }  # fmt: skip
     (directory / "catalog").mkdir()
     (directory / "catalog" / "bench.yml").write_text(yaml.safe_dump(entry), encoding="utf-8")
-    for part in ["dbt_project.yml", "profiles.yml", "models/staging/_groups.yml", "models/staging/_columns.md",
-                 "models/staging/ledger/_ledger__sources.yml"]:  # fmt: skip
+    for part in ["dbt_project.yml", "profiles.yml", "models/staging/_groups.yml",
+                 "models/staging/_columns.md", "models/staging/ledger/_ledger__sources.yml"]:  # fmt: skip
         (directory / "dbt" / part).parent.mkdir(parents=True, exist_ok=True)
         (directory / "dbt" / part).write_bytes((ROOT / "dbt" / part).read_bytes())
     (directory / "dbt" / "macros").symlink_to(ROOT / "dbt" / "macros")
@@ -79,7 +79,8 @@ def land(connection: duckdb.DuckDBPyConnection, batch: int, keys: str) -> None:
             id::varchar as id, (id % 100000 / 100)::decimal(12, 2)::varchar as amount, {values},
             'update' as _operation, printf('%016x/%08x', {batch}, id) as _sequence,
             timestamp '2026-01-01' as _committed_at, timestamp '2026-01-01' as _extracted_at,
-            timestamp '2026-01-01' as _stored_at, timestamp '2026-01-01' + interval ({batch}) minute as _loaded_at,
+            timestamp '2026-01-01' as _stored_at,
+            timestamp '2026-01-01' + interval ({batch}) minute as _loaded_at,
             printf('%010d', {batch}) as _batch_id, 'bench/{batch}' as _file, id as _row, 'run' as _run_id
         from ({keys}) as keys(id)
         """
@@ -114,7 +115,7 @@ def timed(connection: duckdb.DuckDBPyConnection, statement: str) -> tuple[float,
 
 def main() -> None:
     """Measure tables of several sizes, each with some thousand changed keys."""
-    print(f"{'records':>9} {'landed':>9} {'changed':>8} | {'A rank':>7} {'merge':>6} | {'B rank':>7} {'merge':>6} | first")
+    print("  records    landed  changed |  A rank  merge |  B rank  merge | first")
     for records, versions in [(100_000, 1), (1_000_000, 1), (1_000_000, 5)]:
         with tempfile.TemporaryDirectory() as scratch:
             directory = Path(scratch)

@@ -65,6 +65,13 @@ ColumnType = Annotated[
 Replication = Literal["full_table", "incremental", "log_based"]
 
 
+RESERVED_COLUMNS = {
+    *("_operation", "_sequence", "_unchanged", "_committed_at", "_extracted_at", "_stored_at", "_loaded_at"),
+    *("_batch_id", "_file", "_row", "_run_id", "_request", "_cast_failures", "_built_at"),
+}
+"""What landing and base add to every row; a source's column cannot have such a name."""
+
+
 class _Entry(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -95,14 +102,21 @@ class Stream(_Entry):
     columns: dict[str, Column]
 
     @model_validator(mode="after")
+    def _columns_can_be_carried(self) -> Stream:
+        for column in self.columns:
+            if not column or '"' in column:
+                raise ValueError(f"columns.{column}: a name that is empty or holds a quote cannot pass dbt")
+            if column in RESERVED_COLUMNS:
+                raise ValueError(f"columns.{column}: is a name that landing gives to a column of its own")
+        return self
+
+    @model_validator(mode="after")
     def _key_is_declared(self) -> Stream:
         for column in self.primary_key:
             if column not in self.columns:
                 known = list(self.columns)
                 shown = ", ".join(known[:3]) + (" …" if len(known) > 3 else "")
-                raise ValueError(
-                    f"primary_key: '{column}' is not a column ({shown}){_guess(column, known)}"
-                )
+                raise ValueError(f"primary_key: '{column}' is not a column ({shown}){_guess(column, known)}")
         return self
 
 
@@ -226,7 +240,8 @@ class Catalog(Mapping[str, AnySource]):
         if source not in self._sources:
             known = list(self._sources)
             raise CatalogError(
-                str(self.directory), f"there is no source '{source}' ({', '.join(known)})",
+                str(self.directory),
+                f"there is no source '{source}' ({', '.join(known)})",
                 fix=_guess(source, known).removeprefix(". "),
             )
         return self._sources[source]
@@ -271,7 +286,8 @@ def load_source(file: Path) -> AnySource:
     if kind not in _KINDS:
         known = list(_KINDS)
         raise CatalogError(
-            f"{file}: kind", f"'{kind}' is not a kind of source ({', '.join(known)})",
+            f"{file}: kind",
+            f"'{kind}' is not a kind of source ({', '.join(known)})",
             fix=_guess(str(kind), known).removeprefix(". "),
         )
     try:
@@ -280,7 +296,8 @@ def load_source(file: Path) -> AnySource:
         raise CatalogError(*_first_mistake(file, _KINDS[kind], error)) from error
     if source.source != file.stem:
         raise CatalogError(
-            f"{file}: source", f"'{source.source}' stands in a file of another name",
+            f"{file}: source",
+            f"'{source.source}' stands in a file of another name",
             fix=f"rename the file to {source.source}.yml, or the source to '{file.stem}'",
         )
     return source

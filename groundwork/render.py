@@ -7,13 +7,13 @@ catalog says. Rendering reads nothing but the catalog, and gives the same bytes 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter
-
 
 from groundwork.catalog import AnySource, Catalog, Column, PostgresSource, Stream
 
@@ -22,6 +22,8 @@ _MARK = "Generated from catalog/"
 _STAGING = Path("dbt/models/staging")
 _TYPES = {"text": "text", "json": "text", "integer": "bigint", "float": "double"}
 """Catalog types whose name in both warehouses is another one."""
+_PLACE = ["_file", "_row"]
+"""What identifies a row of a stream without a key."""
 
 METADATA = {
     "_operation": "text",
@@ -114,8 +116,7 @@ def _header(source: AnySource, comment: str = "# {}") -> str:
 def _sources(source: AnySource) -> str:
     """Landing tables of one source; fresh when its ledger says that we looked in time."""
     query = (
-        "select max(loaded_at) from {{ source('ledger', 'batches') }}"
-        f" where source = '{source.source}'"
+        f"select max(loaded_at) from {{{{ source('ledger', 'batches') }}}} where source = '{source.source}'"
     )
     lines = [
         _header(source),
@@ -149,7 +150,7 @@ def _base_sql(source: AnySource, name: str, stream: Stream) -> str:
     records = not isinstance(source, PostgresSource)
     key = stream.primary_key
     macro = "latest_records" if key else "keyless_records"
-    unique_key = [_identifier(column) for column in key] or ["_file", "_row"]
+    unique_key = [_identifier(column) for column in key or _PLACE]
     lines = [
         _header(source, "{{#- {} -#}}"),
         "{{",
@@ -168,7 +169,10 @@ def _base_sql(source: AnySource, name: str, stream: Stream) -> str:
     if key:
         lines.append(f"        key=[{', '.join(_literal(column) for column in key)}],")
     lines.append("        columns=[")
-    lines += [f"            {_column(column, entry, records, _literal)}," for column, entry in stream.columns.items()]
+    lines += [
+        f"            {_column(column, entry, records, _literal)},"
+        for column, entry in stream.columns.items()
+    ]
     lines.append("        ],")
     if key and stream.replication == "log_based":
         lines.append("        log_based=true,")
@@ -205,7 +209,7 @@ def _base_yml(source: AnySource, name: str, stream: Stream) -> str:
         lines += [
             "      - unique_combination:",
             "          arguments:",
-            f"            columns: [{', '.join(_text(_identifier(c)) for c in key or ['_file', '_row'])}]",
+            f"            columns: [{', '.join(_text(_identifier(c)) for c in key or _PLACE)}]",
         ]
     if key:
         columns = [_column(c, stream.columns[c], records, _quoted) for c in key]
@@ -260,7 +264,7 @@ def _quoted(text: str) -> str:
 
 def _text(text: str) -> str:
     """A YAML string that dbt's Jinja leaves alone."""
-    return _quoted(text.replace("{{", "{{ '{{' }}").replace("{%", "{{ '{%' }}").replace("{#", "{{ '{#' }}"))
+    return _quoted(re.sub(r"\{[{%#]", lambda found: f"{{{{ '{found[0]}' }}}}", text))
 
 
 def _period(length: timedelta) -> str:
@@ -278,9 +282,9 @@ _RESERVED = frozenset(
     pivot placing primary qualify references regexp returning revoke right rlike row rows sample schema
     select set show some start summarize symmetric table tablesample then to trailing trigger true
     try_cast union unique unpivot update user using values variadic view when whenever where window with
-    """.split()
+    """.split()  # noqa: SIM905 - a list of words reads better so
 )
-"""Reserved words of DuckDB 2.0 (`duckdb_keywords()`) and Snowflake, which a column may be called all the same."""
+"""Reserved words of DuckDB 2.0 (`duckdb_keywords()`) and Snowflake; a column may have such a name."""
 
 
 __all__ = ["COMMAND", "METADATA", "render", "rendered", "schema", "stale"]

@@ -39,9 +39,7 @@ class Landing:
         with open_duckdb(self.file, who="test") as warehouse:
             prepare(self.catalog.values(), warehouse)
 
-    def land(
-        self, source: str, batch_id: int, rows: Mapping[str, Sequence[Mapping[str, Any]]]
-    ) -> None:
+    def land(self, source: str, batch_id: int, rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
         """Land one batch: per stream, rows as columns by name; metadata that is not given is made up.
 
         A batch that is there already is replaced, with a later `_loaded_at`, as a replay does.
@@ -57,18 +55,36 @@ class Landing:
             for stream, given in rows.items():
                 for number, row in enumerate(given):
                     self._insert(connection, source, stream, name, number, loaded_at, row)
-            connection.execute("delete from landing._batches where source = ? and batch_id = ?", [source, name])
+            connection.execute(
+                "delete from landing._batches where source = ? and batch_id = ?", [source, name]
+            )
             connection.execute(
                 "insert into landing._batches by name select ? as source, ? as batch_id, ? as rows,"
                 " ? as objects, '{}' as operations, '[]' as events, ? as started_at, ? as stored_at,"
                 " ? as loaded_at, ? as extract_run_id, ? as load_run_id, ? as manifest",
-                [source, name, sum(map(len, rows.values())), len(rows), STARTED, STARTED, loaded_at,
-                 f"run-{batch_id}", f"run-{batch_id}", f"{source}/manifests/{name}.json"],
+                [
+                    source,
+                    name,
+                    sum(map(len, rows.values())),
+                    len(rows),
+                    STARTED,
+                    STARTED,
+                    loaded_at,
+                    f"run-{batch_id}",
+                    f"run-{batch_id}",
+                    f"{source}/manifests/{name}.json",
+                ],
             )
 
     def _insert(
-        self, connection: duckdb.DuckDBPyConnection, source: str, stream: str, batch: str,
-        number: int, loaded_at: datetime, row: Mapping[str, Any],
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        source: str,
+        stream: str,
+        batch: str,
+        number: int,
+        loaded_at: datetime,
+        row: Mapping[str, Any],
     ) -> None:
         whole = {
             "_operation": "insert",
@@ -121,11 +137,21 @@ class Dbt:
         try:
             with contextlib.redirect_stdout(printed), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                done = dbtRunner().invoke([
-                    "--no-use-colors", *arguments[:1],
-                    "--project-dir", str(self.project), "--profiles-dir", str(self.project),
-                    "--target-path", str(self.target), "--log-path", str(self.target), *arguments[1:],
-                ])
+                done = dbtRunner().invoke(
+                    [
+                        "--no-use-colors",
+                        *arguments[0].split(),
+                        "--project-dir",
+                        str(self.project),
+                        "--profiles-dir",
+                        str(self.project),
+                        "--target-path",
+                        str(self.target),
+                        "--log-path",
+                        str(self.target),
+                        *arguments[1:],
+                    ]
+                )
         finally:
             os.environ.clear()
             os.environ.update(before)

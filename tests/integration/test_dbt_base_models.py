@@ -29,10 +29,18 @@ from tests.landing import ROOT, Dbt, Landing, sequence
 BATCHES = 4
 KEYS = 40
 NUMBERS = {  # text in landing → value in base; what maps to None does not fit decimal(6,2)
-    "1.00": Decimal("1.00"), "-2.5": Decimal("-2.50"), "1E+2": Decimal("100.00"), "3.1400": Decimal("3.14"),
-    "abc": None, "1.239": None, "99999": None, "NaN": None, "0x10": None, "": None,
+    "1.00": Decimal("1.00"),
+    "-2.5": Decimal("-2.50"),
+    "1E+2": Decimal("100.00"),
+    "3.1400": Decimal("3.14"),
+    "abc": None,
+    "1.239": None,
+    "99999": None,
+    "NaN": None,
+    "0x10": None,
+    "": None,
 }
-TEXTS = ["a", "", "-", "=", "=b", "null", "it's \"x\"", "é\n"]
+TEXTS = ["a", "", "-", "=", "=b", "null", 'it\'s "x"', "é\n"]
 ODD = "Odd, näme's"
 
 
@@ -45,14 +53,22 @@ def write_catalog(directory: Path, *, widened: bool) -> Catalog:
     directory.mkdir(exist_ok=True)
     extra = described(late="text") if widened else {}
     about = {
-        "priority": 1, "questions": ["?"], "requested_by": ["tests"],
-        "owner": {"name": "tests", "email": "tests@example.com"}, "format": "rows", "history": "all",
+        "priority": 1,
+        "questions": ["?"],
+        "requested_by": ["tests"],
+        "owner": {"name": "tests", "email": "tests@example.com"},
+        "format": "rows",
+        "history": "all",
         "update_every": "1 hour",
     }
     values = described(amount="decimal(6,2)", **{ODD: "text"})
     tables = {
-        name: {"table": f"public.{name}", "replication": "log_based", "primary_key": key,
-               "columns": described(**keys) | values | extra}
+        name: {
+            "table": f"public.{name}",
+            "replication": "log_based",
+            "primary_key": key,
+            "columns": described(**keys) | values | extra,
+        }
         for name, key, keys in [
             ("single", ["id"], {"id": "integer"}),
             ("truncated", ["id"], {"id": "integer"}),
@@ -61,14 +77,27 @@ def write_catalog(directory: Path, *, widened: bool) -> Catalog:
             ("keyless_truncated", [], {}),
         ]
     }
-    lab = about | {"source": "lab", "kind": "postgres", "streams": tables,
-                   "connection": {"url": {"secret": "lab"}}}
-    record = described(id="integer") | {
-        "amount": {"type": "decimal(6,2)", "path": "sum.value"}, ODD: {"type": "text", "path": f"deep.{ODD}"},
-    } | ({"late": {"type": "text", "path": "late"}} if widened else {})
-    api = about | {"source": "api", "kind": "pushed", "streams": {
-        "records": {"replication": "full_table", "primary_key": ["id"], "columns": record},
-    }}
+    lab = about | {
+        "source": "lab",
+        "kind": "postgres",
+        "streams": tables,
+        "connection": {"url": {"secret": "lab"}},
+    }
+    record = (
+        described(id="integer")
+        | {
+            "amount": {"type": "decimal(6,2)", "path": "sum.value"},
+            ODD: {"type": "text", "path": f"deep.{ODD}"},
+        }
+        | ({"late": {"type": "text", "path": "late"}} if widened else {})
+    )
+    api = about | {
+        "source": "api",
+        "kind": "pushed",
+        "streams": {
+            "records": {"replication": "full_table", "primary_key": ["id"], "columns": record},
+        },
+    }
     for entry in (lab, api):
         (directory / f"{entry['source']}.yml").write_text(yaml.safe_dump(entry), encoding="utf-8")
     return load_catalog(directory)
@@ -76,8 +105,14 @@ def write_catalog(directory: Path, *, widened: bool) -> Catalog:
 
 def make_project(directory: Path) -> None:
     """Our dbt project without its models: only what base models stand on."""
-    for part in ("dbt_project.yml", "profiles.yml", "macros", "models/staging/_groups.yml",
-                 "models/staging/_columns.md", "models/staging/ledger/_ledger__sources.yml"):
+    for part in (
+        "dbt_project.yml",
+        "profiles.yml",
+        "macros",
+        "models/staging/_groups.yml",
+        "models/staging/_columns.md",
+        "models/staging/ledger/_ledger__sources.yml",
+    ):
         target = directory / "dbt" / part
         target.parent.mkdir(parents=True, exist_ok=True)
         copy = shutil.copytree if (ROOT / "dbt" / part).is_dir() else shutil.copy
@@ -120,7 +155,9 @@ def draw_rows(chance: Random) -> Rows:
             key | version(chance, log=stream != "records")
             for number in range(KEYS)
             for key in [
-                {"Left": f"l{number % 7}", "order": str(number)} if stream == "composite" else {"id": str(number)}
+                {"Left": f"l{number % 7}", "order": str(number)}
+                if stream == "composite"
+                else {"id": str(number)}
             ]
             for _ in range(chance.randint(1, 6))
         ]
@@ -138,7 +175,11 @@ def draw_rows(chance: Random) -> Rows:
         ]
     for stream in ("truncated", "keyless_truncated", "records"):
         rows[stream] += [
-            {"_operation": "truncate", "_sequence": sequence(chance.randint(3, 28)), "batch": chance.randint(1, BATCHES)}
+            {
+                "_operation": "truncate",
+                "_sequence": sequence(chance.randint(3, 28)),
+                "batch": chance.randint(1, BATCHES),
+            }
             for _ in range(chance.randint(1, 3))
         ]
     for stream in rows:  # some changes land twice, in another batch
@@ -214,19 +255,32 @@ def base(landing: Landing, stream: str) -> list[tuple[Any, ...]]:
 
 
 SEEN = f'_operation, amount, "{ODD}", late, _sequence, _cast_failures'
-STREAMS = ["lab__single", "lab__truncated", "lab__composite", "lab__keyless", "lab__keyless_truncated", "api__records"]
+STREAMS = [
+    "lab__single",
+    "lab__truncated",
+    "lab__composite",
+    "lab__keyless",
+    "lab__keyless_truncated",
+    "api__records",
+]
 _EXAMPLES = int(os.environ.get("GROUNDWORK_EXAMPLES", "1"))
 
 
 @settings(
-    max_examples=_EXAMPLES, deadline=None, phases=[Phase.explicit, Phase.generate],
-    suppress_health_check=list(HealthCheck), derandomize=_EXAMPLES == 1, database=None,
+    max_examples=_EXAMPLES,
+    deadline=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+    derandomize=_EXAMPLES == 1,
+    database=None,
 )
 @given(seed=st.integers(0, 2**32), replayed=st.integers(1, BATCHES - 1))
 def test_incremental_runs_give_the_table_that_a_full_refresh_gives(
     tmp_path_factory: pytest.TempPathFactory, seed: int, replayed: int
 ) -> None:
-    rows = draw_rows(Random(seed))  # drawing each value by hypothesis took a minute, and no shrinking is wanted
+    rows = draw_rows(
+        Random(seed)
+    )  # drawing each value by hypothesis took a minute, and no shrinking is wanted
     directory = tmp_path_factory.mktemp("lab")
     make_project(directory)
     catalog = write_catalog(directory / "catalog", widened=False)
@@ -245,13 +299,21 @@ def test_incremental_runs_give_the_table_that_a_full_refresh_gives(
     def land(number: int) -> None:
         narrow = {"batch"} if number > 2 else {"batch", "late"}
         for source, of in (("lab", rows.keys() - {"records"}), ("api", {"records"})):
-            landing.land(source, number, {
-                stream: [
-                    {k: v for k, v in (as_record(row) if stream == "records" else row).items() if k not in narrow}
-                    for row in batches[number][stream]
-                ]
-                for stream in of
-            })
+            landing.land(
+                source,
+                number,
+                {
+                    stream: [
+                        {
+                            k: v
+                            for k, v in (as_record(row) if stream == "records" else row).items()
+                            if k not in narrow
+                        }
+                        for row in batches[number][stream]
+                    ]
+                    for stream in of
+                },
+            )
 
     for number in batches:
         if number == 3:  # a column is added; what was landed before does not have it
@@ -274,7 +336,7 @@ def test_incremental_runs_give_the_table_that_a_full_refresh_gives(
     for stream, key in (("single", ["id"]), ("truncated", ["id"]), ("composite", ["Left", "order"])):
         quoted = ", ".join(f'"{name}"::varchar' for name in key)
         found = landing.query(f"select {quoted}, {SEEN} from staging.base_lab__{stream}")
-        assert {row[: len(key)]: row[len(key):] for row in found} == expected(rows[stream], key), stream
+        assert {row[: len(key)]: row[len(key) :] for row in found} == expected(rows[stream], key), stream
     found = landing.query(f"select id::varchar, {SEEN} from staging.base_api__records")
     assert {row[:1]: row[1:] for row in found} == expected(rows["records"], ["id"])
     for stream in ("keyless", "keyless_truncated"):
