@@ -1,3 +1,4 @@
+# ruff: noqa: E501 (statements and messages read better in one line)
 """What the tests of the capture engine share: a database of their own, a source on it, and the judge.
 
 The judge is deliberately naive: it reads landing row by row in the order of `_sequence` and keeps what is
@@ -109,7 +110,7 @@ def unescaped(field: str) -> str | None:
     letters: list[str] = []
     following = iter(field)
     for letter in following:
-        letters.append(UNESCAPED[next(following)] if letter == "\\" else letter)
+        letters += UNESCAPED[next(following)] if letter == "\\" else letter
     return "".join(letters)
 
 

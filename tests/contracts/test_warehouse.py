@@ -1,3 +1,4 @@
+# ruff: noqa: E501 (statements and messages read better in one line)
 """What every warehouse promises. A new one joins by a line in ``WAREHOUSES``."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 (statements and messages read better in one line)
 """Every mistake in the catalog is told once: where, what, and what was probably meant."""
 
 from __future__ import annotations

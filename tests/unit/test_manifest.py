@@ -1,3 +1,4 @@
+# ruff: noqa: E501 (statements and messages read better in one line)
 """The manifest: numbered without a gap, committed once, understood or refused."""
 
 from __future__ import annotations

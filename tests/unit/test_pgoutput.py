@@ -1,3 +1,4 @@
+# ruff: noqa: E501 (statements and messages read better in one line)
 """The decoder of the log: right rows or an error that names the place, whatever the bytes are."""
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from groundwork.sources.framing import frame, padded, stream_candidates
 from groundwork.sources.pgoutput import Decoder
 
 TABLE, OTHER = 16400, 16500
-Row = list[str | None | bytes]  # bytes: sent as they are, for unchanged ("u") and bad ones
+Row = list[str | bytes | None]  # bytes: sent as they are, for unchanged ("u") and bad ones
 
 
 def wrap(payload: bytes) -> bytes:

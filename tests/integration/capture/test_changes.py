@@ -1,3 +1,4 @@
+# ruff: noqa: E501 (statements and messages read better in one line)
 """Each kind of change at the source: afterwards landing tells the same story as the table."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 (statements and messages read better in one line)
 """A process that is killed with SIGKILL at any moment loses nothing and tells nothing twice."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 (statements and messages read better in one line)
 """Everything that can be wrong is one clear error within seconds, without a secret, and nothing half-written."""
 
 from __future__ import annotations

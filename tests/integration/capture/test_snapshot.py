@@ -1,3 +1,4 @@
+# ruff: noqa: E501 (statements and messages read better in one line)
 """The copy and the log meet in one position, while the source goes on writing."""
 
 from __future__ import annotations

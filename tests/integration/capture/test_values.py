@@ -1,3 +1,4 @@
+# ruff: noqa: E501 (statements and messages read better in one line)
 """Every value is, letter for letter, what PostgreSQL prints: in the snapshot and in the log."""
 
 from __future__ import annotations
@@ -147,12 +148,12 @@ def test_two_hundred_thousand_random_values_are_the_same(
 def test_values_of_many_megabytes_are_whole(database: Database, capture: Callable[..., Capture]) -> None:
     database.sql("create table big (id int primary key, a text, b bytea)")
     database.sql(
-        "insert into big select 1, repeat(E'letters\\t', 4000000), decode(repeat('ab', 9000000), 'hex')"
+        "insert into big select 1, repeat(E'letters\\t', 2500000), decode(repeat('ab', 9000000), 'hex')"
     )
     database.publish("big")
     source = capture(big=("public.big", ["id"]))
     source.run()
-    database.sql("insert into big select i, repeat('ü', i * 10000000), null from generate_series(2, 3) i")
+    database.sql("insert into big select i, repeat('ü', i * 5000000), null from generate_series(1, 2) i where i = 2")
     database.sql("insert into big values (4, 'small', null)")
     source.run()
     source.assert_equal_to_the_source()
