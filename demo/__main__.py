@@ -36,6 +36,7 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=20, help="operations per second in the shop")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, _interrupt)
+    os.environ.setdefault("PYTHONWARNINGS", "ignore::UserWarning:multiprocessing.resource_tracker")
     log_file = options.home.absolute() / "demo.log"
     log_file.parent.mkdir(parents=True, exist_ok=True)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s", filename=log_file)
@@ -74,9 +75,8 @@ def _run(home: Path, rate: float) -> None:
         with _told("a failure on purpose, until its mails are there"):
             mails = provoke_failure(home)
         report.show(home, mails, since)
-    print(
-        f"\n{time.monotonic() - began:.0f} seconds in all. Again, and only what changed is captured: make demo"
-    )
+    seconds = time.monotonic() - began
+    print(f"\n{seconds:.0f} seconds in all. Again, and only what changed is captured: make demo")
 
 
 def _serve(home: Path, rate: float) -> None:
@@ -85,7 +85,7 @@ def _serve(home: Path, rate: float) -> None:
         with _told("deployments and alerts"):
             _deploy()
         print(f"\n  Prefect     {platform.prefect.url if platform.prefect else ''}")
-        print(f'  warehouse   python -m groundwork sql "from visualization.revenue_daily limit 5"')
+        print('  warehouse   python -m groundwork sql "from visualization.revenue_daily limit 5"')
         print(f"  mails       {platform.mailbox.directory}")
         print(
             f"  logs        {home}/services/*/\n\n  The schedules run now; Ctrl-C stops everything.",
@@ -117,23 +117,22 @@ def _deploy() -> None:
         raise ServiceError(f"deployments.apply failed: {done.stderr.strip().splitlines()[-1:]}")
 
 
-class _told:
+@contextmanager
+def _told(text: str) -> Iterator[None]:
     """Print what is done, and how long it took."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def __enter__(self) -> None:
-        self._began = time.monotonic()
-        print(f"→ {self._text} …", end="", flush=True)
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        print(f" {'failed after ' if kind else ''}{time.monotonic() - self._began:.0f} s", flush=True)
+    began, ended = time.monotonic(), " failed after"
+    print(f"→ {text} …", end="", flush=True)
+    try:
+        yield
+        ended = ""
+    finally:
+        print(f"{ended} {time.monotonic() - began:.0f} s", flush=True)
 
 
 if __name__ == "__main__":
     status = main()
     sys.stdout.flush()
     sys.stderr.flush()
-    # Not sys.exit: at the interpreter's end DuckDB's module prints a page of harmless leak warnings.
+    # Not sys.exit: at the interpreter's end DuckDB's module prints a page of harmless leak warnings. For
+    # the same reason PYTHONWARNINGS below: the tracker of semaphores outlives us and would complain.
     os._exit(status)

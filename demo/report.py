@@ -20,7 +20,8 @@ LAYERS = ("landing", "staging", "visualization")
 QUESTIONS = {
     "How much do we take per day and country, in which currency?": (
         "select cast(day as varchar), country_name, order_count, revenue_amount, currency"
-        " from visualization.revenue_daily where day < current_date order by day desc, revenue_amount desc limit 3",
+        " from visualization.revenue_daily where day < current_date"
+        " order by day desc, revenue_amount desc limit 3",
         ("day", "country", "orders", "revenue", ""),
     ),
     "Does what the provider paid us agree with what the shop says was paid?": (
@@ -56,7 +57,8 @@ def show(home: Path, mails: Sequence[EmailMessage], since: datetime) -> None:
 
 def _print_captured(warehouse: Warehouse, since: datetime) -> None:
     found = warehouse.query(
-        "select source, operations, epoch(stored_at - started_at) from landing._batches where started_at >= ?",
+        "select source, operations, epoch(stored_at - started_at) from landing._batches"
+        " where started_at >= ?",
         [since.replace(tzinfo=None)],
     )
     kinds: dict[str, Counter[str]] = {}
