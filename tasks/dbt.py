@@ -35,10 +35,7 @@ def build(select: str = "", task_per_node: bool = False) -> list[dict[str, Any]]
         task_per_node: make a task run of every node.
 
     Returns:
-        One record per node.
-
-    Raises:
-        ValueError: from prefect-dbt, naming every node that failed.
+        One record per node. ValueError, from prefect-dbt, names every node that failed.
     """
     from groundwork import dbt_results
     from groundwork.settings import Settings

@@ -23,11 +23,7 @@ LONGEST_WAIT = 60.0
 
 @task(task_run_name="read-trouble")
 def read_trouble(flow_run_id: str) -> Trouble:
-    """What Prefect knows of a run, once its log lines are all there.
-
-    Lines come after the end of a run (the handler sends them in batches), so we look until two looks
-    see the same.
-    """
+    """What Prefect knows of a run, once its log lines, which come in late batches, are all there."""
     from uuid import UUID
 
     from prefect.client.orchestration import get_client

@@ -94,7 +94,7 @@ def test_documents_that_the_code_points_to_exist() -> None:
 
 def test_every_make_target_in_the_readme_exists_and_every_target_is_told() -> None:
     targets = set(re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    named = set(re.findall(r"make ([a-z-]+)", (ROOT / "README.md").read_text()))
+    named = set(re.findall(r"(?:\$ |`)make ([a-z-]+)", (ROOT / "README.md").read_text()))
     assert named - targets == set()
     assert targets - named - {"help"} == set()
 
