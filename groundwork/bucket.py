@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote, urlsplit
@@ -84,12 +85,24 @@ def open_bucket(url: str, client: S3Client | None = None) -> Bucket:
     if parts.scheme == "file" and parts.path:
         return LocalBucket(Path(unquote(parts.path)))
     if parts.scheme == "s3" and parts.netloc:
-        return S3Bucket(parts.netloc, parts.path.strip("/"), client or s3_client())
+        return S3Bucket(parts.netloc, parts.path.strip("/"), client or _own_client())
     raise BucketError(
         f"bucket '{url}'",
         "is not a bucket URL",
         fix="set GROUNDWORK_BUCKET to s3://<bucket>/<prefix> or file:///<directory>",
     )
+
+
+def _own_client() -> S3Client:
+    """The client of this process: to make one takes longer than all else in a run that finds nothing new."""
+    found = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+    return _client_in(tuple(sorted(found.items())))
+
+
+@lru_cache(maxsize=4)
+def _client_in(_environment: tuple[tuple[str, str], ...]) -> S3Client:
+    """A client made while the environment was this: boto3 reads it once."""
+    return s3_client()
 
 
 def s3_client(**options: Any) -> S3Client:

@@ -70,6 +70,8 @@ PINNED = {
     "idle_in_transaction_session_timeout": "0",
     "idle_session_timeout": "0",
     "wal_sender_timeout": "300s",
+    # The message that we wait for is sent once it is on disk there; no standby is waited for.
+    "synchronous_commit": "local",
 }
 
 
@@ -191,7 +193,7 @@ class Connection:
         self._send(_query(sql))
         incoming = Incoming(self._socket, self.where)
         while True:
-            buffer, filled, _ = incoming.gather(_READY)
+            buffer, filled, _ = incoming.gather(_READY, at_hand=True)
             framed = frame(buffer, filled, row_candidates(buffer.bytes, filled))
             if len(framed.starts):
                 yield buffer, framed
@@ -248,7 +250,7 @@ class Connection:
         """End the stream; on return the server has stored the last acknowledgement."""
         self._send(b"c\0\0\0\x04")
         while True:
-            buffer, filled, _ = self._incoming.gather(_READY)
+            buffer, filled, _ = self._incoming.gather(_READY, at_hand=True)
             framed = frame(buffer, filled, stream_candidates(buffer.bytes, filled))
             self._incoming.keep(framed.consumed)
             if framed.other and self._control(self._incoming) == "Z":
@@ -294,8 +296,13 @@ class Incoming:
         self._content: Bytes = np.empty(CHUNK + PADDING, np.uint8)
         self._filled = 0
 
-    def gather(self, wanted: bytes = b"") -> tuple[Buffer, int, bool]:
+    def gather(self, wanted: bytes = b"", *, at_hand: bool = False) -> tuple[Buffer, int, bool]:
         """Receive until the buffer is full, or ``wanted`` came, or bytes have waited long enough.
+
+        Args:
+            wanted: bytes that end the wait.
+            at_hand: they may also be among the bytes kept from before; then only what has already come
+                is received.
 
         Returns:
             The buffer, how many bytes of it are data (perhaps no more than before), and whether ``wanted``
@@ -305,9 +312,10 @@ class Incoming:
         if self._filled >= len(self._content) // 2:  # what is left is the beginning of a large message
             self._grow()
         before, searched, seen = self._filled, 0, False
+        found = at_hand and wanted in self._content[:before].tobytes()
         while not seen and self._filled < len(self._content) - PADDING:
             patience = deadline - time.monotonic()
-            if patience <= 0 or not self._arrived(patience):
+            if patience <= 0 or not self._arrived(0 if found else patience):
                 break
             try:
                 count = self._receive()
@@ -321,7 +329,7 @@ class Incoming:
             if count < _SIP and not seen and not self._arrived(0):
                 # The log comes a message at a time: to be woken for each would cost more than to decode it.
                 time.sleep(_SIP_SECONDS)
-        return Buffer(self._content), self._filled, seen
+        return Buffer(self._content), self._filled, seen or found
 
     def keep(self, consumed: int) -> None:
         """Start a new buffer with what follows ``consumed``; columns keep pointing into the old one."""
