@@ -181,7 +181,8 @@ class PostgresSource:
         """Read the log from the manifest's position to the message that we write into it now.
 
         Returns:
-            Whether a table was left with another shape than ``tables`` say.
+            Whether a table must be looked at again: it has another shape than ``tables`` say, or a value that
+            only a copy can tell.
         """
         start = self._checked_position(sql, state, system)
         streams = {table.full_name: table.stream for table in tables.values()}
@@ -212,6 +213,8 @@ class PostgresSource:
                 decoded = decoder.decode(buffer, framed, count)
                 yield from _rows(decoded.changes, streams)
                 pending += decoded.rows
+                for change in decoded.changes:
+                    events += _unknown(change, streams, state)
                 for relation in decoded.relations:
                     if relation.name in streams:
                         shapes[streams[relation.name]] = relation
@@ -231,7 +234,8 @@ class PostgresSource:
                     start, pending, events = decoded.end_lsn, 0, []
                 if caught_up:
                     stream.end_stream()
-                    return any(_differs(tables[name], shape) for name, shape in shapes.items())
+                    unread = any("snapshot" not in state[name] for name in tables)
+                    return unread or any(_differs(tables[name], shape) for name, shape in shapes.items())
 
     def _checked_position(self, sql: Connection, state: dict[str, Any], system: str) -> int:
         """Where the log is to be read from, once it is sure that it can be."""
@@ -287,6 +291,21 @@ def _known(table: Table) -> dict[str, Any]:
 def _differs(table: Table, relation: Relation) -> bool:
     shape = {n: tuple(kind[:2]) for n, kind in table.shape.items()}
     return relation.id != table.oid or dict(zip(relation.columns, relation.types, strict=True)) != shape
+
+
+def _unknown(
+    change: Changes, streams: dict[str, str], state: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """Forget the history of a stream whose record got a new key, and a value that the log did not repeat.
+
+    The value is known under the old key only. A copy tells it, and this is rare enough.
+    """
+    stream = streams[change.relation.name]
+    if not change.unknown or "snapshot" not in state[stream]:
+        return []
+    log.warning("moved rows with unrepeated values stream=%s rows=%d", stream, change.unknown)
+    state[stream] = {name: value for name, value in state[stream].items() if name != "snapshot"}
+    return [{"event": "values_unknown", "stream": stream, "rows": change.unknown, "copied_again": True}]
 
 
 def _reshaped(tables: dict[str, Table], state: dict[str, Any]) -> list[dict[str, Any]]:

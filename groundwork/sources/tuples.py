@@ -52,6 +52,8 @@ class Changes:
 
     relation: Relation
     frame: pl.DataFrame
+    unknown: int = 0
+    """Records under a new key with a value that the log did not repeat: no earlier row of theirs has it."""
 
 
 @dataclass(frozen=True)
@@ -143,35 +145,40 @@ class Walk:
         self._refuse(~ok, None, "a change without its row")
         new = self._walk(at + 1, self._ends)
         self._refuse(new.end != self._ends, None, "a row does not fill its message")
+        unknown = 0
         if old is not None:
             new.fill_in(old, before)
-            yield from self._removed(old, new, before)
+            gone = self._gone(old, new, before)
+            if len(gone):
+                yield self._removed(old, before, gone)
+                unrepeated = [kinds[before[gone]] == ord("u") for kinds in new.kinds]
+                unknown = int(np.any(unrepeated, axis=0).sum())
         frame = pl.DataFrame({name: new.texts(buffer, i) for i, name in enumerate(columns)})
         codes = np.zeros(256, np.intp)
         # Without a key an update is one record gone (see `_removed`) and another one there.
         codes[[ord("U"), ord("D")]] = 1 if self._key else 0, 2
         operations = constants(["insert", "update", "delete"], codes[self._kinds])
-        yield Changes(
-            self._relation, self._stamp.on(frame, operations, self._unchanged(new), last=True)
-        )
+        stamped = self._stamp.on(frame, operations, self._unchanged(new), last=True)
+        yield Changes(self._relation, stamped, unknown)
 
-    def _removed(self, old: _Tuple, new: _Tuple, rows: npt.NDArray[np.intp]) -> Iterator[Changes]:
-        """Records that an update took away: its key changed, or the table has no key."""
-        buffer, columns = self._buffer, self._relation.columns
-        kept = np.zeros(len(rows), bool)
-        if self._key:
-            kept[:] = True
-            for name in self._key:
-                column = columns.index(name)
-                was, now = old.texts(buffer, column), new.texts(buffer, column, rows)
-                # A key column that is absent from the old tuple did not change.
-                kept &= was.eq(now).fill_null(True).to_numpy()
-        gone = np.flatnonzero(~kept)
-        if len(gone):
-            frame = pl.DataFrame({n: old.texts(buffer, i, gone) for i, n in enumerate(columns)})
-            operations = constants(["delete"], np.zeros(len(gone), np.intp))
-            stamped = self._stamp.at(rows[gone]).on(frame, operations, None, last=False)
-            yield Changes(self._relation, stamped)
+    def _gone(self, old: _Tuple, new: _Tuple, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+        """Which of these updates took a record away: its key changed, or the table has no key."""
+        kept = np.full(len(rows), bool(self._key))
+        for name in self._key:
+            column = self._relation.columns.index(name)
+            was, now = old.texts(self._buffer, column), new.texts(self._buffer, column, rows)
+            # A key column that is absent from the old tuple did not change.
+            kept &= was.eq(now).fill_null(True).to_numpy()
+        return np.flatnonzero(~kept)
+
+    def _removed(
+        self, old: _Tuple, rows: npt.NDArray[np.intp], gone: npt.NDArray[np.intp]
+    ) -> Changes:
+        """The records that were taken away."""
+        columns = enumerate(self._relation.columns)
+        frame = pl.DataFrame({name: old.texts(self._buffer, i, gone) for i, name in columns})
+        operations = constants(["delete"], np.zeros(len(gone), np.intp))
+        return Changes(self._relation, self._stamp.at(rows[gone]).on(frame, operations, None, last=False))
 
     def _walk(self, at: Positions, ends: Positions) -> _Tuple:
         """Walk one tuple per row, a column at a time over all rows."""

@@ -87,7 +87,7 @@ class Meter:
         return Rows(stream, frame.take())
 
 
-class _PositionLost(Exception):  # noqa: N818
+class _PositionLost(Exception):
     """The page to go on from is not there any more."""
 
 

@@ -57,7 +57,7 @@ class Answer:
     fetched_at: datetime
 
 
-class CutOff(Exception):  # noqa: N818 - named as what happened, like all our errors
+class CutOff(Exception):
     """An answer that is not whole: worth asking again."""
 
 
