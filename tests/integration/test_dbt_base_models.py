@@ -27,7 +27,8 @@ from groundwork.warehouses.duckdb import open_duckdb
 from tests.landing import ROOT, Dbt, Landing, sequence
 
 BATCHES = 4
-KEYS = 40
+WIDENED = 2  # batch that brings one more column
+KEYS = 100
 NUMBERS = {  # text in landing → value in base; what maps to None does not fit decimal(6,2)
     "1.00": Decimal("1.00"),
     "-2.5": Decimal("-2.50"),
@@ -73,6 +74,7 @@ def write_catalog(directory: Path, *, widened: bool) -> Catalog:
             ("single", ["id"], {"id": "integer"}),
             ("truncated", ["id"], {"id": "integer"}),
             ("composite", ["Left", "order"], {"Left": "text", "order": "integer"}),
+            ("moving", ["id"], {"id": "integer"}),
             ("keyless", [], {}),
             ("keyless_truncated", [], {}),
         ]
@@ -188,6 +190,50 @@ def draw_rows(chance: Random) -> Rows:
     return rows
 
 
+def draw_log(chance: Random) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:
+    """The log of a table whose records change their keys, and the table as it stands in the end.
+
+    Places are counted as groundwork/sources/tuples.py does: two for each change, of which the first is the
+    delete of the old key.
+    """
+    table: dict[str, dict[str, Any]] = {}
+    log: list[dict[str, Any]] = []
+
+    def change(operation: str, ordinal: int, key: str, values: dict[str, Any], first: bool = False) -> None:
+        place = f"{5 + ordinal // 40:016x}/{ordinal % 40 * 2 + (1 if first else 2):08x}"
+        log.append({"_operation": operation, "_sequence": place, "id": key, "batch": 1 + ordinal * BATCHES // 240}
+                   | values)  # fmt: skip
+
+    for ordinal in range(240):
+        free = [str(key) for key in range(25) if str(key) not in table]
+        doing = chance.choice(["insert", "update", "move", "move", "delete"]) if len(table) > 8 else "insert"
+        doing = "update" if doing in ("insert", "move") and not free else doing
+        if doing == "insert":
+            key = chance.choice(free)
+            table[key] = {
+                "amount": chance.choice([*NUMBERS]),
+                ODD: chance.choice([*TEXTS, None]),
+                "late": None,
+            }
+            change("insert", ordinal, key, table[key])
+            continue
+        key = chance.choice([*table])
+        if doing == "delete":
+            del table[key]
+            change("delete", ordinal, key, dict.fromkeys(["amount", ODD, "late"]))
+            continue
+        now = chance.choice(free) if doing == "move" else key
+        table[now] = dict(table.pop(key))
+        kept = chance.choice([["amount"], [ODD], [ODD, "amount"], []])
+        table[now] |= {"amount": chance.choice([*NUMBERS])} if "amount" not in kept else {}
+        table[now] |= {ODD: chance.choice([*TEXTS, None])} if ODD not in kept else {}
+        if now != key:
+            change("delete", ordinal, key, dict.fromkeys(["amount", ODD, "late"]), first=True)
+        unchanged = {"_unchanged": json.dumps(kept)} if kept else {}
+        change("update", ordinal, now, table[now] | dict.fromkeys(kept) | unchanged)
+    return log, table
+
+
 def as_record(row: dict[str, Any]) -> dict[str, Any]:
     """The same row as an API would send it."""
     if row["_operation"] == "truncate":
@@ -256,6 +302,7 @@ def base(landing: Landing, stream: str) -> list[tuple[Any, ...]]:
 
 SEEN = f'_operation, amount, "{ODD}", late, _sequence, _cast_failures'
 STREAMS = [
+    "lab__moving",
     "lab__single",
     "lab__truncated",
     "lab__composite",
@@ -281,6 +328,7 @@ def test_incremental_runs_give_the_table_that_a_full_refresh_gives(
     rows = draw_rows(
         Random(seed)
     )  # drawing each value by hypothesis took a minute, and no shrinking is wanted
+    rows["moving"], table = draw_log(Random(seed))
     directory = tmp_path_factory.mktemp("lab")
     make_project(directory)
     catalog = write_catalog(directory / "catalog", widened=False)
@@ -297,7 +345,7 @@ def test_incremental_runs_give_the_table_that_a_full_refresh_gives(
                 row["_row"] = number
 
     def land(number: int) -> None:
-        narrow = {"batch"} if number > 2 else {"batch", "late"}
+        narrow = {"batch"} if number >= WIDENED else {"batch", "late"}
         for source, of in (("lab", rows.keys() - {"records"}), ("api", {"records"})):
             landing.land(
                 source,
@@ -316,7 +364,7 @@ def test_incremental_runs_give_the_table_that_a_full_refresh_gives(
             )
 
     for number in batches:
-        if number == 3:  # a column is added; what was landed before does not have it
+        if number == WIDENED:  # a column is added; what was landed before does not have it
             widened = write_catalog(directory / "catalog", widened=True)
             render(widened, directory)
             landing.catalog = widened
@@ -331,12 +379,17 @@ def test_incremental_runs_give_the_table_that_a_full_refresh_gives(
     for stream in STREAMS:
         assert incremental[stream] == base(landing, stream), stream
 
-    for row in (r for stream in rows if stream != "records" for r in rows[stream] if r["batch"] <= 2):
+    for row in (r for stream in rows if stream != "records" for r in rows[stream] if r["batch"] < WIDENED):
         row["late"] = None
     for stream, key in (("single", ["id"]), ("truncated", ["id"]), ("composite", ["Left", "order"])):
         quoted = ", ".join(f'"{name}"::varchar' for name in key)
         found = landing.query(f"select {quoted}, {SEEN} from staging.base_lab__{stream}")
         assert {row[: len(key)]: row[len(key) :] for row in found} == expected(rows[stream], key), stream
+    found = landing.query(
+        f"select id::varchar, {SEEN} from staging.base_lab__moving where _operation <> 'delete'"
+    )
+    live = {row[0]: row[2:4] for row in found}
+    assert live == {key: (NUMBERS[row["amount"]], row[ODD]) for key, row in table.items()}
     found = landing.query(f"select id::varchar, {SEEN} from staging.base_api__records")
     assert {row[:1]: row[1:] for row in found} == expected(rows["records"], ["id"])
     for stream in ("keyless", "keyless_truncated"):

@@ -23,7 +23,7 @@ def payment(number: int, order: int, value: str, status: str = "succeeded") -> d
     record = (
         f'{{"id": "pay_{number}", "object": "payment", "order": {{"reference": "{order}", "channel": "web"}},'
         f' "amount": {{"value": {value}, "currency": "EUR"}}, "status": "{status}", "method": {{"type":'
-        f' "card", "card": {{"brand": "visa", "last4": "4242"}}}}, "fees": [{{"kind": "fee", "value": 0.35}}],'
+        f' "card", "card": {{"brand": "visa", "last4": "4242"}}}}, "fees": [{{"kind": "a", "value": 0.35}}],'
         ' "created_at": "2026-01-02T08:00:00Z", "updated_at": "2026-01-02T08:00:00Z"}'
     )
     return {"record": record}
@@ -85,7 +85,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     )
     landing.land("ops", 1, {
         "flow_runs": [{"record": {"id": "run-1", "name": "odd-owl", "flow_name": "ingest",
-                                  "state_type": "COMPLETED", "state": {"message": "fine"}, "start_time": DAY, "total_run_time": 1.5}}],
+                                  "state_type": "COMPLETED", "state": {"message": "fine"},
+                                  "start_time": DAY, "total_run_time": 1.5}}],
         "logs": [{"record": {"id": "l1", "flow_run_id": "run-1", "level": 20, "name": "groundwork.load",
                              "timestamp": DAY, "message": "loaded source=shop batch=0000000001 rows=12"}}],
     })  # fmt: skip

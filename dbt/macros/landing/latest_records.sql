@@ -14,7 +14,7 @@
 {%- set incremental = is_incremental() and not lacks_a_column(this, names) -%}
 {%- set record = "landing_row._operation <> 'truncate'" -%}
 {%- set seen = seen_by(this, landing) if incremental %}
-with truncated as (
+with {{ 'recursive ' if log_based }}truncated as (
     -- whatever stands before this place in the source's order is gone
     select max(_sequence) as _sequence from {{ landing }} where _operation = 'truncate'
 ),
@@ -46,10 +46,27 @@ patched_keys as (
 
 {% endif -%}
 {%- if log_based -%}
+{{ lives_of('patched_keys', landing, key, columns) }}
+
 history as (
-    select {{ columns_of('versions', names + metadata_columns()) }}
-    from ({{ landed(landing, key, columns, record) }}) as versions
-    inner join patched_keys on {{ same('versions', 'patched_keys', key) }}
+    select
+        {%- for name in names %}
+        {{ 'lives' if name in key else 'landed_version' }}.{{ column_name(name) }},
+        {%- endfor %}
+        {{ columns_of('landed_version', metadata_columns()) }},
+        lives._generation,
+        lives._path,
+        max(moves._moved_at) over (
+            partition by {{ columns_of('lives', key) }}, lives._path order by landed_version._sequence
+            rows between unbounded preceding and current row
+        ) as _moved_at
+    from ({{ landed(landing, key, columns, record) }}) as landed_version
+    inner join lives
+        on {% for name in key -%}
+            landed_version.{{ column_name(name) }} = lives.{{ column_name('_as_' ~ loop.index) }} and {% endfor -%}
+            landed_version._sequence < lives._until
+    left join moves
+        on landed_version._sequence = moves._moved_at and {{ same('landed_version', 'moves', key) }}
 ),
 
 patched as (
@@ -128,28 +145,100 @@ union all
     {% for name in key %}{{ ' and ' if not loop.first }}{{ column_name(name) }} is not null{% endfor %}
 {%- endmacro %}
 
-{#- Every value the log did not repeat, replaced by the last one known: the newest earlier version of the record that
-    has it. A real null is a value, so known values carry a mark in front while looking back. -#}
-{% macro with_last_known_values(history, key, names) -%}
+{#- Under which keys the records with these keys lived before. A key that is changed at the source arrives as a delete of
+    the old key and, one place on in the source's order, an update of the new one; what that update does not repeat is
+    known under the old key only. `_as_1 …` is the key of a life, `_until` where it ended, `_path` the moves since. -#}
+{% macro lives_of(records, landing, key, columns) -%}
+left_behind as (
     select
-        {%- for name in names %}
-        {% if name in key -%}
-        {{ column_name(name) }},
-        {%- else -%}
-        {%- set known -%}
-            last_value(case
-                when {{ is_unchanged(name) }} then null
-                else coalesce('=' || {{ column_name(name) }}, '-')
-            end ignore nulls) over (
-                partition by {{ columns_of('', key) }} order by _sequence, _batch_id, _file, _row
-                rows between unbounded preceding and current row
-            )
-        {%- endset -%}
-        case when {{ known }} <> '-' then substr({{ known }}, 2) end as {{ column_name(name) }},
-        {%- endif -%}
+        {%- for name in key %}
+        {{ column_name(name) }} as {{ column_name('_as_' ~ loop.index) }},
         {%- endfor %}
-        {{ columns_of('', metadata_columns()) }}
-    from {{ history }}
+        _sequence as _until,
+        {{ next_place('_sequence') }} as _moved_at
+    from ({{ landed(landing, key, columns, "landing_row._operation = 'delete' and " ~ stands_before_a_move(), narrow=true) }})
+        as deletes
+),
+
+moves as (
+    select {{ columns_of('moved', key) }},
+        {%- for name in key %}
+        left_behind.{{ column_name('_as_' ~ loop.index) }},
+        {%- endfor %}
+        left_behind._until,
+        left_behind._moved_at
+    from ({{ landed(landing, key, columns, "landing_row._unchanged is not null", narrow=true) }}) as moved
+    inner join left_behind on moved._sequence = left_behind._moved_at
+),
+
+lives as (
+    select distinct
+        {{ columns_of(records, key) }},
+        {%- for name in key %}
+        {{ records }}.{{ column_name(name) }} as {{ column_name('_as_' ~ loop.index) }},
+        {%- endfor %}
+        cast('~' as {{ dbt.type_string() }}) as _until,
+        cast('' as {{ dbt.type_string() }}) as _path,
+        0 as _generation
+    from {{ records }}
+    union all
+    select
+        {{ columns_of('lives', key) }},
+        {%- for name in key %}
+        moves.{{ column_name('_as_' ~ loop.index) }},
+        {%- endfor %}
+        moves._until,
+        lives._path || moves._moved_at || '/' as _path,
+        lives._generation + 1 as _generation
+    from lives
+    inner join moves
+        on {% for name in key -%}
+            lives.{{ column_name('_as_' ~ loop.index) }} = moves.{{ column_name(name) }} and {% endfor -%}
+            moves._moved_at < lives._until
+),
+{%- endmacro %}
+
+{#- A change counts two places, so only what a change of key leaves behind stands at an odd one
+    (groundwork/sources/tuples.py). Places are hexadecimal text. -#}
+{% macro stands_before_a_move() -%}
+    right(landing_row._sequence, 1) in ('1', '3', '5', '7', '9', 'b', 'd', 'f')
+{%- endmacro %}
+
+{% macro next_place(sequence) -%}
+    left(rtrim({{ sequence }}, 'f'), length(rtrim({{ sequence }}, 'f')) - 1)
+        || translate(right(rtrim({{ sequence }}, 'f'), 1), '0123456789abcde', '123456789abcdef')
+        || repeat('0', length({{ sequence }}) - length(rtrim({{ sequence }}, 'f')))
+{%- endmacro %}
+
+{#- Every value the log did not repeat, replaced by the last one known: the newest earlier version of the record that
+    has it. A real null is a value, so known values carry a mark in front while looking back. Lives under older keys
+    come first, then the record's own versions: that is the order of their paths. -#}
+{% macro with_last_known_values(history, key, names) -%}
+    select {{ columns_of('', names + metadata_columns()) }}
+    from (
+        select
+            {%- for name in names %}
+            {% if name in key -%}
+            {{ column_name(name) }},
+            {%- else -%}
+            {%- set known -%}
+                last_value(case
+                    when {{ is_unchanged(name) }} then null
+                    else coalesce('=' || {{ column_name(name) }}, '-')
+                end ignore nulls) over (
+                    partition by {{ columns_of('', key) }}
+                    order by _path || coalesce(_moved_at || '/', '') || _sequence, _batch_id, _file, _row
+                    rows between unbounded preceding and current row
+                )
+            {%- endset -%}
+            case when {{ known }} <> '-' then substr({{ known }}, 2) end as {{ column_name(name) }},
+            {%- endif -%}
+            {%- endfor %}
+            {{ columns_of('', metadata_columns()) }},
+            _generation
+        from {{ history }}
+    ) as filled
+    where _generation = 0
 {%- endmacro %}
 
 {#- Whether `_unchanged`, a JSON array of names, holds this one: a name with its quotes cannot stand inside another.
