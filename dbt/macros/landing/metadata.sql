@@ -1,4 +1,4 @@
-{#- What every landing row says of itself, and base hands on; macros/landing/_macros.yml tells what each means. -#}
+{#- What every landing row says of itself, and base hands on; models/staging/_columns.md tells what each means. -#}
 {% macro metadata_columns() -%}
     {{ return([
         '_operation', '_sequence', '_unchanged', '_committed_at', '_extracted_at', '_stored_at', '_loaded_at',
