@@ -201,8 +201,8 @@ def draw_log(chance: Random) -> tuple[list[dict[str, Any]], dict[str, dict[str, 
 
     def change(operation: str, ordinal: int, key: str, values: dict[str, Any], first: bool = False) -> None:
         place = f"{5 + ordinal // 40:016x}/{ordinal % 40 * 2 + (1 if first else 2):08x}"
-        log.append({"_operation": operation, "_sequence": place, "id": key, "batch": 1 + ordinal * BATCHES // 240}
-                   | values)  # fmt: skip
+        batch = 1 + ordinal * BATCHES // 240
+        log.append({"_operation": operation, "_sequence": place, "id": key, "batch": batch} | values)
 
     for ordinal in range(240):
         free = [str(key) for key in range(25) if str(key) not in table]
