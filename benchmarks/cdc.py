@@ -32,7 +32,7 @@ def run(ground: Ground, rounds: int, only: str) -> list[dict[str, Any]]:
 def contenders(ground: Ground, database: Database) -> list[Contender]:
     """Everybody who reads the changes."""
     return [
-        Contender("pg_recvlogical > /dev/null (the limit)", lambda: recvlogical(ground, database)),
+        Contender("pg_recvlogical > /dev/null (the limit)", lambda: recvlogical(database)),
         Contender("groundwork", lambda: groundwork(ground, database)),
         Contender("psycopg2 + plain Python", lambda: psycopg2(ground, database)),
         Contender("dlt", lambda: dlt(ground, database), slow=True),
@@ -48,7 +48,7 @@ def copied_slot(database: Database) -> Iterator[str]:
         database.drop_slots()
 
 
-def recvlogical(ground: Ground, database: Database) -> Measured:
+def recvlogical(database: Database) -> Measured:
     """What the server can send and a C program can throw away."""
     with copied_slot(database) as slot:
         end = database.sql("select cast(pg_current_wal_insert_lsn() as text)")[0][0]
@@ -105,7 +105,7 @@ def psycopg2(ground: Ground, database: Database) -> Measured:
 
 
 def dlt(ground: Ground, database: Database, *, destination: str = "filesystem") -> Measured:
-    """dlt with a resource like its verified source's, to Parquet in S3 or into DuckDB."""
+    """A resource for dlt like its verified source's, to Parquet in S3 or into DuckDB."""
     with copied_slot(database) as slot, ground.prefix() as bucket, ground.directory() as directory:
         name, _, prefix = bucket.removeprefix("s3://").partition("/")
         asked = {

@@ -1,7 +1,7 @@
 """What the benches stand on: an S3 server, and PostgreSQL servers with the tables and their million changes.
 
-All of it is kept in one directory and made once per scale; the changes wait behind a slot, and each run reads
-them through a copy of it. Each workload has a server of its own, because a slot reads all of its server's log.
+All of it is kept in one directory and made once per scale; the changes wait behind a slot, and each run
+reads them through a copy of it. Each workload has a server of its own: a slot reads all of its server's log.
 """
 
 from __future__ import annotations
@@ -247,8 +247,8 @@ class Ground:
 
 def other_url(database: Database, scheme: str) -> str:
     """The database's address in another library's words."""
-    server = database.server
-    return f"{scheme}://postgres:{quote(server.password, safe='')}@{LOOPBACK}:{server.port}/{database.workload.name}"
+    server, name = database.server, database.workload.name
+    return f"{scheme}://postgres:{quote(server.password, safe='')}@{LOOPBACK}:{server.port}/{name}"
 
 
 def workload_of(name: str) -> Workload:

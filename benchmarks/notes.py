@@ -1,3 +1,4 @@
+# ruff: noqa: E501 (paragraphs)
 """What is said around the tables."""
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ loaded does it.
 def figures() -> list[tuple[str, str, str, str, str]]:
     """Rows of the short table: bench, workload, our contender, the peer's, and what it is called."""
     return [
-        (  # fmt: skip
+        (
             "end-to-end",
             "orders",
             "groundwork (extract and load only)",

@@ -1,4 +1,4 @@
-"""From runs to tables: medians, ranges, ratios pair by pair; kept in results.json, shown in docs/benchmarks.md.
+"""From runs to tables: medians, ranges, ratios pair by pair; kept in results.json, shown in docs.
 
 Everything in docs/benchmarks.md is rendered from ``results.json``, so a test can hold one against the other.
 """
@@ -74,8 +74,9 @@ def section(bench: str, kept: dict[str, Any]) -> str:
     for workload in dict.fromkeys(run["workload"] for run in kept["runs"]):
         lines += table(bench, [run for run in kept["runs"] if run["workload"] == workload], workload)
     scale = "" if kept["scale"] == 1 else f" --scale {kept['scale']:g}"
+    command = f"python -m benchmarks {bench} --rounds {kept['rounds']}{scale}"
     lines.append(
-        f"`python -m benchmarks {bench} --rounds {kept['rounds']}{scale}`, {kept['when']}, {kept['seconds']} s; "
+        f"`{command}`, {kept['when']}, {kept['seconds']} s; "
         f"{made['cores']} cores ({made['processor']}), {made['memory_gib']} GiB; "
         f"load average when a run began {median(loads):.1f} ({min(loads):.1f}–{max(loads):.1f})."
     )

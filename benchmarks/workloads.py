@@ -1,8 +1,8 @@
 """The two tables that everything is measured with, and a million changes to each.
 
-``accounts`` is pgbench's: four columns, narrow. ``orders`` has twelve columns of eleven types. The changes are the
-same for both: 50,000 transactions of ten changes each, and one of 500,000. All by arithmetic, so every machine
-makes the same rows.
+``accounts`` is pgbench's: four columns, narrow. ``orders`` has twelve columns of eleven types. The changes
+are the same for both: 50,000 transactions of ten changes each, and one of 500,000. All by arithmetic, so
+every machine makes the same rows.
 """
 
 from __future__ import annotations
@@ -43,10 +43,11 @@ class Workload:
         return f"insert into {self.table} select {self.row} from generate_series({first}, {last}) as n"
 
     def procedure(self) -> str:
-        """SQL: a procedure ``small_transactions(transactions, rows)``; each updates 5, inserts 3, deletes 2."""
+        """SQL: procedure ``small_transactions``; each transaction updates 5, inserts 3, deletes 2 rows."""
         some = ", ".join(f"place + fifth * {i}" for i in range(5))
         return dedent(f"""
-            create procedure small_transactions(transactions integer, row_count integer) language plpgsql as $$
+            create procedure small_transactions(transactions integer, row_count integer)
+            language plpgsql as $$
             declare
                 kept integer := row_count / 10 * 8;
                 fifth integer := kept / 5;
@@ -115,8 +116,9 @@ ORDERS = Workload(
     },
     definition="""
         id bigint primary key, customer_id integer not null, amount numeric(12,2) not null,
-        status varchar(12) not null, note text, placed_at timestamptz not null, updated_at timestamptz not null,
-        due_on date, is_gift boolean, attributes jsonb, reference uuid, weight double precision
+        status varchar(12) not null, note text, placed_at timestamptz not null,
+        updated_at timestamptz not null, due_on date, is_gift boolean, attributes jsonb, reference uuid,
+        weight double precision
     """,
     row="""
         n, n::bigint * 7919 % 100000, (n::bigint * 104729 % 9999999) / 100.0,

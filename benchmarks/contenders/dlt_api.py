@@ -1,5 +1,7 @@
-"""The API with dlt's rest_api, to Parquet in S3 or into DuckDB. Argument: base_url, destination, s3, bucket, prefix,
-duckdb, directory."""
+"""The API with dlt's rest_api, to Parquet in S3 or into DuckDB.
+
+Argument: base_url, destination, s3, bucket, prefix, duckdb, directory.
+"""
 
 from __future__ import annotations
 

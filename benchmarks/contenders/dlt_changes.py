@@ -1,12 +1,14 @@
 """Changes with dlt: a resource made like dlt's verified source ``pg_replication``.
 
-That source is not on the registry (``dlt init`` copies it from GitHub), so its way is followed here: the end is found
-by peeking at the whole slot, psycopg2's stream is consumed in batches that end at a commit, a message is decoded by
-plain Python, every change is one dictionary with typed values, ``lsn`` and ``deleted_ts``. Two things are
-kinder to dlt than the original: the decoder is a single pass with fast converters, and a batch has 100,000 changes (the
-original's default of 1,000 begins reading the slot anew for each thousand).
+That source is not on the registry (``dlt init`` copies it from GitHub), so its way is followed here: the end
+is found by peeking at the whole slot, psycopg2's stream is consumed in batches that end at a commit, each
+message is decoded by plain Python, every change is one dictionary with typed values, ``lsn`` and
+``deleted_ts``. Two things are kinder to dlt than the original: the decoder is a single pass with fast
+converters, and a batch has 100,000 changes (the original's default of 1,000 begins reading the slot anew for
+each thousand).
 
-Argument: url, slot, publication, directory, destination (``filesystem`` or ``duckdb``), s3, bucket, prefix, duckdb.
+Argument: url, slot, publication, directory, destination (``filesystem`` or ``duckdb``), s3, bucket, prefix,
+duckdb (file).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A table with DuckDB's postgres extension: COPY … TO a Parquet file, put to S3. See benchmarks/snapshot.py."""
+"""A table with DuckDB's postgres extension: COPY … TO Parquet, put to S3. See benchmarks/snapshot.py."""
 
 from __future__ import annotations
 

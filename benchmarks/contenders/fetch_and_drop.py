@@ -1,4 +1,4 @@
-"""The least an API can cost: fetch every page with aiohttp, read its cursor, drop it. Argument: url, pages."""
+"""The least an API can cost: fetch every page with aiohttp, read its cursor, drop it. Argument: url."""
 
 from __future__ import annotations
 

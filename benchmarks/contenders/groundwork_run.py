@@ -1,7 +1,7 @@
 """Groundwork: extract, load and transform one source, with the steps that are asked for.
 
-Argument: catalog (directory), source, bucket (URL), steps (of extract, load, dbt); duckdb (file) for load and dbt, dbt
-(project directory). Prints what each step did, and its own seconds and CPU.
+Argument: catalog (directory), source, bucket (URL), steps (of extract, load, dbt); duckdb (file) for load and
+dbt; dbt (project directory). Prints what each step did, and its own seconds and CPU.
 """
 
 from __future__ import annotations

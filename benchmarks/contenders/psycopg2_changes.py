@@ -1,4 +1,4 @@
-"""Changes by hand: psycopg2's replication stream, parsed by plain Python, columns of text to Parquet, put to S3.
+"""Changes by hand: psycopg2's stream, parsed by plain Python, columns of text to Parquet, put to S3.
 
 What one writes without any platform: no exact position, no restart, no metadata but operation and position.
 Argument: dsn, slot, publication, end (position), s3 (boto3 options), bucket, prefix.
