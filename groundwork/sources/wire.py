@@ -399,8 +399,8 @@ def _connect(address: Address, where: str) -> socket.socket:
             fix="check that the server runs, the address, and the firewall",
         ) from error  # fmt: skip
     plain.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    # SO_RCVBUF stays unset: the kernel then lets the buffer grow (tcp_rmem), and the server is not held up while
-    # we decode.
+    # SO_RCVBUF stays unset: the kernel then lets the buffer grow (tcp_rmem), and the server is not held up
+    # while we decode.
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 60_000)
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 20)
