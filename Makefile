@@ -37,7 +37,7 @@ check: setup ## everything that can be known without running: style, types, impo
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
 	.venv/bin/lint-imports
-	.venv/bin/sqlfluff lint --disable-progress-bar dbt
+	GROUNDWORK_DUCKDB_PATH=:memory: .venv/bin/sqlfluff lint --disable-progress-bar dbt
 	.venv/bin/yamllint --strict .
 	$(PYTHON) -m groundwork render --check
 	$(PYTHON) -m groundwork check
@@ -45,7 +45,7 @@ check: setup ## everything that can be known without running: style, types, impo
 format: setup ## bring the code into shape
 	$(PYTHON) -m ruff check --fix .
 	$(PYTHON) -m ruff format .
-	.venv/bin/sqlfluff fix --disable-progress-bar dbt
+	GROUNDWORK_DUCKDB_PATH=:memory: .venv/bin/sqlfluff fix --disable-progress-bar dbt
 
 render: setup ## write what is generated from the catalog
 	$(PYTHON) -m groundwork render

@@ -85,8 +85,9 @@ def _live_problems(entry: AnySource) -> list[str]:
     """What the source itself says against its entry."""
     if not isinstance(entry, PostgresSource):
         return []
+    from groundwork.sources.address import Address
     from groundwork.sources.tables import published
-    from groundwork.sources.wire import Address, Connection
+    from groundwork.sources.wire import Connection
 
     where = f"source '{entry.source}'"
     address = Address.parse(resolve_from_environment(entry.connection.url), where)

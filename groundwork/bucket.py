@@ -149,9 +149,7 @@ class S3Bucket:
     def put_if_absent(self, key: str, body: bytes) -> None:  # noqa: D102
         try:
             with self._told(key):
-                self._client.put_object(
-                    Bucket=self._name, Key=self._prefix + key, Body=body, IfNoneMatch="*"
-                )
+                self._client.put_object(Bucket=self._name, Key=self._prefix + key, Body=body, IfNoneMatch="*")
         except KeyTaken:
             # The answer to our own put may have been lost and the put repeated: then it is ours.
             if self.get(key) != body:

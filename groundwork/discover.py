@@ -7,7 +7,8 @@ from typing import Any
 import yaml
 
 from groundwork.errors import SourceError
-from groundwork.sources.wire import Address, Connection
+from groundwork.sources.address import Address
+from groundwork.sources.wire import Connection
 
 _TYPES = {
     "int2": "integer", "int4": "integer", "int8": "integer", "oid": "integer", "float4": "float",

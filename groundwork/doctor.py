@@ -11,8 +11,9 @@ from groundwork.catalog import AnySource, Catalog, PostgresSource
 from groundwork.errors import BucketError, GroundworkError, KeyTaken
 from groundwork.settings import Resolve, Settings
 from groundwork.sources import slot
+from groundwork.sources.address import Address
 from groundwork.sources.tables import publication_statement, published
-from groundwork.sources.wire import Address, Connection
+from groundwork.sources.wire import Connection
 
 
 @dataclass(frozen=True)

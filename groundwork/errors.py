@@ -45,9 +45,7 @@ class GroundworkError(Exception):
         return (_rebuild, (type(self), self.where, self.what, self.why, self.fix))
 
 
-def _rebuild(
-    kind: type[GroundworkError], where: str, what: str, why: str, fix: str
-) -> GroundworkError:
+def _rebuild(kind: type[GroundworkError], where: str, what: str, why: str, fix: str) -> GroundworkError:
     return kind(where, what, why=why, fix=fix)
 
 

@@ -127,9 +127,7 @@ def extract(
                     item.committed = True
                     _count(report, committed)
                     stale = False
-                    batch = OpenBatch(
-                        bucket, entry.source, committed.batch_id + 1, run_id, scratch
-                    )
+                    batch = OpenBatch(bucket, entry.source, committed.batch_id + 1, run_id, scratch)
         finally:
             close = getattr(reading, "close", None)
             if close:
@@ -169,9 +167,7 @@ def _count(report: Extracted, committed: Manifest) -> None:
 class OpenBatch:
     """A batch being written: objects go to the bucket, and mean nothing until `commit`."""
 
-    def __init__(
-        self, bucket: Bucket, source: str, batch_id: int, run_id: str, scratch: Path
-    ) -> None:
+    def __init__(self, bucket: Bucket, source: str, batch_id: int, run_id: str, scratch: Path) -> None:
         """Begin; nothing is written before the first rows."""
         self._bucket, self._source, self._batch_id = bucket, source, batch_id
         self._run_id, self._scratch = run_id, scratch

@@ -103,6 +103,11 @@ class Decoder:
             self._stretch(buffer, starts[part], ends[part], kinds[part], result)
         return result
 
+    @property
+    def inside(self) -> bool:
+        """Whether a transaction has begun and not ended."""
+        return self._at.open
+
     def commits(self, buffer: Buffer, framed: Framed) -> Positions:
         """Numbers of the messages that end a transaction."""
         at = framed.starts
@@ -251,9 +256,7 @@ def _relation(body: bytes, at: int) -> Relation:
     except (struct.error, ValueError, IndexError) as error:
         raise ProtocolError(byte(at), "a table's description does not fill its message") from error
     # pg_catalog's schema is sent as an empty name
-    return Relation(
-        identifier, schema or "pg_catalog", table, tuple(names), tuple(types), tuple(keys)
-    )
+    return Relation(identifier, schema or "pg_catalog", table, tuple(names), tuple(types), tuple(keys))
 
 
 def _message(body: bytes, at: int) -> Message:

@@ -19,12 +19,13 @@ from groundwork import catalog
 from groundwork.errors import CatalogError, SlotLost
 from groundwork.settings import Resolve
 from groundwork.sources import Checkpoint, Cursors, Rows, copytext, slot
+from groundwork.sources.address import Address
 from groundwork.sources.pgoutput import Decoded, Decoder
 from groundwork.sources.slot import lsn_number, lsn_text
 from groundwork.sources.tables import Table, check_names, published
 from groundwork.sources.tuples import Changes, Relation
 from groundwork.sources.views import nulls
-from groundwork.sources.wire import Address, Connection, quoted
+from groundwork.sources.wire import Connection, quoted
 
 log = logging.getLogger(__name__)
 
@@ -221,7 +222,9 @@ class PostgresSource:
                         check_names(f"{self._where}, table {relation.name}", relation.columns)
                 caught_up = caught_up or _holds(decoded, barrier)
                 stream.keep(int(framed.ends[count - 1]))
-                if not ending or not (caught_up or pending >= BATCH_ROWS):
+                # The barrier may also come unseen, with bytes that were at hand: what counts is what was decoded.
+                whole = decoded.end_lsn and not decoder.inside
+                if not whole or not (caught_up or pending >= BATCH_ROWS):
                     continue
                 state[LOG] = state[LOG] | {"lsn": lsn_text(decoded.end_lsn)}
                 behind = decoded.end_lsn - start
@@ -293,9 +296,7 @@ def _differs(table: Table, relation: Relation) -> bool:
     return relation.id != table.oid or dict(zip(relation.columns, relation.types, strict=True)) != shape
 
 
-def _unknown(
-    change: Changes, streams: dict[str, str], state: dict[str, Any]
-) -> list[dict[str, Any]]:
+def _unknown(change: Changes, streams: dict[str, str], state: dict[str, Any]) -> list[dict[str, Any]]:
     """Forget the history of a stream whose record got a new key, and a value that the log did not repeat.
 
     The value is known under the old key only. A copy tells it, and this is rare enough.

@@ -137,9 +137,7 @@ def create_temporary(stream: Connection, name: str) -> tuple[int, str]:
     Returns:
         The position from which the slot streams, and the name of the snapshot.
     """
-    made = stream.run(
-        f"CREATE_REPLICATION_SLOT {quoted(name)} TEMPORARY LOGICAL pgoutput EXPORT_SNAPSHOT"
-    )
+    made = stream.run(f"CREATE_REPLICATION_SLOT {quoted(name)} TEMPORARY LOGICAL pgoutput EXPORT_SNAPSHOT")
     _, position, snapshot, _ = made[0]
     return lsn_number(position), snapshot
 

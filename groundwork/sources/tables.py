@@ -76,9 +76,7 @@ order by t.schemaname, t.tablename, a.attnum
 """
 
 
-def published(
-    connection: Connection, entry: PostgresSource, known: Collection[str] = ()
-) -> dict[str, Table]:
+def published(connection: Connection, entry: PostgresSource, known: Collection[str] = ()) -> dict[str, Table]:
     """The catalog's streams as tables, by stream.
 
     A snapshot reads the columns and rows that the publication shows, so that it and the log agree about
@@ -107,9 +105,7 @@ def published(
         )  # fmt: skip
     filters = "t.rowfilter" if version >= 150000 else "null"
     lists = "and a.attname = any(t.attnames)" if version >= 150000 else "and a.attgenerated = ''"
-    found = connection.run(
-        _TABLES.format(filters=filters, lists=lists), name=publication
-    )
+    found = connection.run(_TABLES.format(filters=filters, lists=lists), name=publication)
     offered: dict[str, list[list[Any]]] = {}
     for row in found:
         offered.setdefault(f"{row[0]}.{row[1]}", []).append(row)
@@ -191,9 +187,7 @@ def _check_identity(where: str, table: Table, key: list[str]) -> None:
 
 def publication_statement(entry: PostgresSource, version: int, verb: str = "create") -> str:
     """The SQL that publishes what the catalog asks for."""
-    tables = ", ".join(
-        ".".join(map(quoted, stream.table.split(".", 1))) for stream in entry.streams.values()
-    )
+    tables = ", ".join(".".join(map(quoted, stream.table.split(".", 1))) for stream in entry.streams.values())
     name = quoted(entry.connection.publication)
     if verb == "alter":
         return f"alter publication {name} set table {tables};"

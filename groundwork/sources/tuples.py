@@ -26,7 +26,6 @@ _OLD = np.frombuffer(b"KO", np.uint8)
 """Marks of an old row: its key only, or all of it."""
 
 
-
 @dataclass(frozen=True)
 class Relation:
     """A table as the stream describes it before its first row."""
@@ -171,9 +170,7 @@ class Walk:
             kept &= was.eq(now).fill_null(True).to_numpy()
         return np.flatnonzero(~kept)
 
-    def _removed(
-        self, old: _Tuple, rows: npt.NDArray[np.intp], gone: npt.NDArray[np.intp]
-    ) -> Changes:
+    def _removed(self, old: _Tuple, rows: npt.NDArray[np.intp], gone: npt.NDArray[np.intp]) -> Changes:
         """The records that were taken away."""
         columns = enumerate(self._relation.columns)
         frame = pl.DataFrame({name: old.texts(self._buffer, i, gone) for i, name in columns})

@@ -155,17 +155,13 @@ class DuckDB:
                 return
             for column, kind in columns.items():
                 if _folded(column) not in present:
-                    self.connection.execute(
-                        f"alter table {name} add column {quoted(column)} {_TYPES[kind]}"
-                    )
+                    self.connection.execute(f"alter table {name} add column {quoted(column)} {_TYPES[kind]}")
                     log.info("widened table=%s column=%s", table, column)
 
     def loaded(self, source: str) -> int:  # noqa: D102
         if not self.columns(LANDING, LEDGER):
             return 0
-        found = self.query(
-            f"select max(batch_id) from {LANDING}.{LEDGER} where source = ?", [source]
-        )
+        found = self.query(f"select max(batch_id) from {LANDING}.{LEDGER} where source = ?", [source])
         return int(found[0][0] or 0)
 
     def land(self, batch: Manifest, objects: Sequence[FetchedObject], run_id: str) -> None:  # noqa: D102
@@ -233,9 +229,7 @@ class DuckDB:
                 if self.columns(LANDING, table):
                     self.connection.execute(f"delete from {LANDING}.{quoted(table)}")
             if self.columns(LANDING, LEDGER):
-                self.connection.execute(
-                    f"delete from {LANDING}.{LEDGER} where source = ?", [source]
-                )
+                self.connection.execute(f"delete from {LANDING}.{LEDGER} where source = ?", [source])
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -268,5 +262,3 @@ def _folded(name: str) -> str:
 def quoted(name: str) -> str:
     """An identifier in double quotes, whatever it holds."""
     return '"' + name.replace('"', '""') + '"'
-
-

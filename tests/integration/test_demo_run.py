@@ -50,7 +50,8 @@ def test_the_first_run_brings_everything_and_answers_three_questions(first: str)
     shop = captured(first, "shop")
     assert shop["snapshot"] > 250_000
     assert captured(first, "payments")["insert"] > 20_000
-    assert len(re.findall(r"^How much do we take|^Does what the provider|^Which products", first, re.MULTILINE)) == 3
+    for question in ("How much do we take", "Does what the provider paid us", "Which products sell"):
+        assert f"\n{question}" in first
     assert "payment missing" in first
 
 
@@ -75,7 +76,7 @@ def test_the_second_run_captures_only_what_changed(second: str) -> None:
 
 def test_the_readmes_questions_to_the_warehouse_have_answers(home: Path, first: str) -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    asked = re.findall(r'^\$ \.venv/bin/python -m groundwork (sql|explain) (.+)$', readme, re.MULTILINE)
+    asked = re.findall(r"^\$ \.venv/bin/python -m groundwork (sql|explain) (.+)$", readme, re.MULTILINE)
     assert asked
     for command, words in asked:
         arguments = re.findall(r'"([^"]+)"|(\S+)', words)

@@ -60,13 +60,15 @@ def test_dbt_has_no_python() -> None:
     assert list((ROOT / "dbt").rglob("*.py")) == []
 
 
-@pytest.mark.parametrize("written", [r"\.\./shared", r"/work/(main|shared|\.library)", r"index-url", r"/root/"])
+# Written with a bracket each, so that this file does not find itself.
+@pytest.mark.parametrize(
+    "written", [r"\.\./share[d]", r"/wor[k]/", r"index-ur[l]", r"/roo[t]/", r"registr[y]\W+http"]
+)
 def test_no_file_names_a_registry_or_a_path_of_one_machine(written: str) -> None:
-    this = Path(__file__).resolve()
     found = [
         f"{file.relative_to(ROOT)}:{number}"
         for file in tracked()
-        if file.suffix not in (".lock", ".png") and file.resolve() != this and file.is_file()
+        if file.suffix not in (".lock", ".png") and file.is_file()
         for number, line in enumerate(file.read_text(encoding="utf-8", errors="replace").splitlines(), 1)
         if re.search(written, line)
     ]
@@ -74,11 +76,12 @@ def test_no_file_names_a_registry_or_a_path_of_one_machine(written: str) -> None
 
 
 def test_links_in_the_documents_lead_somewhere() -> None:
-    broken = []
-    for file in tracked("*.md"):
-        for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", file.read_text(encoding="utf-8")):
-            if "://" not in target and not (file.parent / target).exists():
-                broken.append(f"{file.relative_to(ROOT)} -> {target}")
+    broken = [
+        f"{file.relative_to(ROOT)} -> {target}"
+        for file in tracked("*.md")
+        for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", file.read_text(encoding="utf-8"))
+        if "://" not in target and not (file.parent / target).exists()
+    ]
     assert broken == []
 
 

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from groundwork.errors import SlotLost, SourceRefused, SourceUnreachable
 from groundwork.sources import wire
+from groundwork.sources.address import Address
 from groundwork.sources.slot import lsn_number, lsn_text, slot_name
-from groundwork.sources.wire import Address, Incoming, quoted
+from groundwork.sources.wire import Incoming, quoted
 
 
 def test_an_address_is_read_whole_and_shown_without_its_password() -> None:
