@@ -222,7 +222,7 @@ class PostgresSource:
                         check_names(f"{self._where}, table {relation.name}", relation.columns)
                 caught_up = caught_up or _holds(decoded, barrier)
                 stream.keep(int(framed.ends[count - 1]))
-                # The barrier may also come unseen, with bytes that were at hand: what counts is what was decoded.
+                # The barrier may come unseen, with bytes that were at hand: what was decoded counts.
                 whole = decoded.end_lsn and not decoder.inside
                 if not whole or not (caught_up or pending >= BATCH_ROWS):
                     continue

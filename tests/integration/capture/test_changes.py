@@ -448,6 +448,18 @@ def test_a_table_that_was_not_published_for_a_while_begins_anew(items: Capture, 
     items.assert_equal_to_the_source()
 
 
+def test_a_publication_made_anew_begins_anew(items: Capture, database: Database) -> None:
+    database.sql("drop publication groundwork")
+    database.sql("delete from items where id < 10")
+    database.publish("items")
+    database.sql("delete from items where id = 11")
+    items.run()
+    items.assert_equal_to_the_source()
+    database.sql("delete from items where id = 12")
+    items.run()
+    items.assert_equal_to_the_source()
+
+
 def test_only_published_columns_and_rows_are_read(database: Database, capture: Captures) -> None:
     database.sql(
         "create table people (id int primary key, name text, secret text);"
