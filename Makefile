@@ -51,7 +51,7 @@ render: setup ## write what is generated from the catalog
 	$(PYTHON) -m groundwork render
 
 test: setup ## every test, with the real parts
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest -n 2 --dist loadfile
 
 test-fast: setup ## the tests that take less than a minute together
 	$(PYTHON) -m pytest tests/unit tests/contracts tests/repository -m "not slow" -q

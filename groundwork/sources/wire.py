@@ -69,9 +69,7 @@ PINNED = {
     "idle_in_transaction_session_timeout": "0",
     "idle_session_timeout": "0",
     "wal_sender_timeout": "300s",
-    # The barrier need not wait for the server's standbys, which may be away.
-    "synchronous_commit": "local",
-    # The message that we wait for is sent once it is on disk there; no standby is waited for.
+    # The barrier must be on the server's disk to come back to us; its standbys may be away.
     "synchronous_commit": "local",
 }
 

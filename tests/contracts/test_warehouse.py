@@ -278,7 +278,8 @@ def test_who_waits_too_long_is_told_who_holds_the_file(tmp_path: Path) -> None:
         pytest.raises(
             WarehouseError,
             match=rf"is still held after 0 seconds. Held by load shop \(process {os.getpid()}\)",
-        ),writer_lock(file, "transform", wait=0)
+        ),
+        writer_lock(file, "transform", wait=0),
     ):
         raise AssertionError("two writers")
 

@@ -77,8 +77,12 @@ def test_a_changed_key_removes_the_old_record(items: Capture, database: Database
     assert operations(items) == ["delete", "update"] * 3
 
 
-def test_a_changed_key_keeps_a_long_value_that_the_log_does_not_repeat(items: Capture, database: Database) -> None:
-    database.sql("update items set id = id + 500 where id <= 3; insert into items values (1, 'other', 1, 'short')")
+def test_a_changed_key_keeps_a_long_value_that_the_log_does_not_repeat(
+    items: Capture, database: Database
+) -> None:
+    database.sql(
+        "update items set id = id + 500 where id <= 3; insert into items values (1, 'other', 1, 'short')"
+    )
     report = items.run()
     items.assert_equal_to_the_source()
     assert [(event["event"], event["rows"]) for event in report.events] == [("values_unknown", 3)]

@@ -153,7 +153,9 @@ def test_values_of_many_megabytes_are_whole(database: Database, capture: Callabl
     database.publish("big")
     source = capture(big=("public.big", ["id"]))
     source.run()
-    database.sql("insert into big select i, repeat('ü', i * 5000000), null from generate_series(1, 2) i where i = 2")
+    database.sql(
+        "insert into big select i, repeat('ü', i * 5000000), null from generate_series(1, 2) i where i = 2"
+    )
     database.sql("insert into big values (4, 'small', null)")
     source.run()
     source.assert_equal_to_the_source()
