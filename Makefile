@@ -54,7 +54,7 @@ test: setup ## every test, with the real parts
 	$(PYTHON) -m pytest -n 2 --dist loadfile
 
 test-fast: setup ## the tests that take less than a minute together
-	$(PYTHON) -m pytest tests/unit tests/contracts tests/repository -m "not slow" -q
+	$(PYTHON) -m pytest tests/unit tests/contracts tests/repository -m "not slow" -q -n 2 --dist loadfile
 
 bench: setup ## measure; peers are installed in environments of their own
 	$(PYTHON) -m benchmarks
