@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 
+import httpx
+import psutil
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -17,9 +22,14 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 def run(*command: str, **environment: str) -> str:
     """Run a command from the repository's root and return what it printed."""
-    clean = {n: v for n, v in os.environ.items() if not n.startswith(("PREFECT_", "GROUNDWORK_", "AWS_"))}
     done = subprocess.run(
-        command, cwd=ROOT, env=clean | environment, capture_output=True, text=True, check=False, timeout=800
+        command,
+        cwd=ROOT,
+        env=outside() | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=800,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -38,6 +48,11 @@ def first(home: Path) -> str:
 @pytest.fixture(scope="module")
 def second(home: Path, first: str) -> str:
     return run(sys.executable, "-m", "demo", "run", "--home", str(home))
+
+
+def outside() -> dict[str, str]:
+    """The environment of somebody who has set nothing of ours."""
+    return {n: v for n, v in os.environ.items() if not n.startswith(("PREFECT_", "GROUNDWORK_", "AWS_"))}
 
 
 def captured(printed: str, source: str) -> dict[str, int]:
@@ -82,3 +97,31 @@ def test_the_readmes_questions_to_the_warehouse_have_answers(home: Path, first: 
         arguments = re.findall(r'"([^"]+)"|(\S+)', words)
         flat = [quoted or plain for quoted, plain in arguments]
         assert run(sys.executable, "-m", "groundwork", command, *flat, GROUNDWORK_HOME=str(home)).strip()
+
+
+def test_serve_brings_up_a_platform_that_works_on_schedule_until_ctrl_c(home: Path, second: str) -> None:
+    command = [sys.executable, "-u", "-m", "demo", "serve", "--home", str(home)]
+    with subprocess.Popen(
+        command, cwd=ROOT, env=outside(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as serving:
+        assert serving.stdout is not None
+        lines = []
+        for line in serving.stdout:
+            lines.append(line)
+            if "Ctrl-C stops everything" in line:
+                break
+        printed = "".join(lines)
+        (address,) = re.findall(r"Prefect +(http://127\.0\.0\.1:\d+)", printed) or [printed]
+        children = psutil.Process(serving.pid).children(recursive=True)
+        scheduled = httpx.post(f"{address}/api/deployments/filter", json={}).json()
+        active = {d["name"] for d in scheduled if any(s["active"] for s in d["schedules"])}
+        assert {"ingest-shop", "ingest-payments", "export-logs", "transform", "watch"} <= active
+        began = {"flow_runs": {"start_time": {"after_": datetime.now(UTC).isoformat()}}}
+        deadline = time.monotonic() + 400  # something is due every five minutes at least
+        while not httpx.post(f"{address}/api/flow_runs/filter", json=began).json():
+            assert time.monotonic() < deadline, "no scheduled run began"
+            time.sleep(1)
+        serving.send_signal(signal.SIGINT)
+        assert serving.wait(timeout=90) == 0
+    psutil.wait_procs(children, timeout=30)
+    assert [c for c in children if c.is_running() and c.status() != psutil.STATUS_ZOMBIE] == []
