@@ -29,7 +29,7 @@ meanwhile. Runs are interleaved (A B C A B C); a cell is the median, in brackets
 a round, then their median. On a shared machine wall time says little: compare CPU. Peers run in environments of their own with
 pinned versions (`benchmarks/peers/`); slow ones (n = 1) in the first round only. All data is made by
 arithmetic and the same everywhere; it lies in PostgreSQL 18, S3 (SeaweedFS) and files on one machine. After each run its result is checked:
-ours to the letter (a digest over every value), the peers' by number of rows.
+ours to the letter (a digest over every value), the peers' by number of rows (what dlt loads by dlt's own count).
 """
 
 NOTES = {
@@ -44,7 +44,7 @@ The same changes, from the slot to Parquet in S3; for us also the manifest, and 
 table, every value to the letter. Every run reads the same log through a copy of one slot.
 `pg_recvlogical` writes to /dev/null: nobody can be faster than the server. *dlt* is a resource of the benchmark, in the
 way of dlt's verified source `pg_replication` (which cannot be installed from a registry): same calls, a faster decoder, batches
-of 100,000 instead of 1,000. *psycopg2 + plain Python* is what one writes by hand: no restart, no exact position, no metadata.
+of 100,000 instead of 1,000; a resource that handed over Arrow tables would cost about what plain Python costs. *psycopg2 + plain Python* is what one writes by hand: no restart, no exact position, no metadata.
 """,
     "snapshot": """
 2,000,000 rows to Parquet in S3. Ours: exact text, in the snapshot of a new slot, so that the log goes on from there.

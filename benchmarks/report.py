@@ -86,7 +86,9 @@ def section(bench: str, kept: dict[str, Any]) -> str:
 def table(bench: str, runs: Runs, workload: str) -> list[str]:
     """One workload: a line per contender."""
     served = any(run["server_cpu"] is not None for run in runs)
-    extra = EXTRA.get(bench, {})
+    extra = {
+        name: head for name, head in EXTRA.get(bench, {}).items() if any(name in run["said"] for run in runs)
+    }
     heads = [workload, "n", "CPU s", *(["server CPU s"] if served else []), "wall s", "RSS MB"]
     against = RATIO_TO.get(bench, OURS)
     heads += [f"CPU ÷ {against.partition(' ')[0]}", *extra.values()]
