@@ -194,7 +194,8 @@ def short_table(results: dict[str, Any]) -> str:
         own, other = one_of(results[bench], workload, ours), one_of(results[bench], workload, peer)
         if own and other:
             times = median([1 / pair for pair in paired(own, other)])
-            lines.append(f"| {what} | {cost(own)} | {cost(other)} | {times:.1f} × less CPU |")
+            verdict = f"{times:.1f} × less CPU" if times >= 1.1 else "about the same"
+            lines.append(f"| {what} | {cost(own)} | {cost(other)} | {verdict} |")
     return "\n".join(lines)
 
 
