@@ -22,13 +22,11 @@ def benchmarks(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.skipif(not RESULTS.exists(), reason="no results were kept yet")
 def test_the_page_of_figures_is_what_the_command_wrote() -> None:
     results = json.loads(RESULTS.read_text(encoding="utf-8"))
     assert (ROOT / report.PAGE).read_text(encoding="utf-8") == report.page(results)
 
 
-@pytest.mark.skipif(not RESULTS.exists(), reason="no results were kept yet")
 def test_the_readme_shows_the_figures_that_the_command_wrote() -> None:
     readme = (ROOT / report.README).read_text(encoding="utf-8")
     results = json.loads(RESULTS.read_text(encoding="utf-8"))
@@ -36,7 +34,6 @@ def test_the_readme_shows_the_figures_that_the_command_wrote() -> None:
         assert report.with_figures(readme, results) == readme
 
 
-@pytest.mark.skipif(not RESULTS.exists(), reason="no results were kept yet")
 def test_kept_figures_are_those_of_whole_runs() -> None:
     for kept in json.loads(RESULTS.read_text(encoding="utf-8")).values():
         assert kept["scale"] == 1
