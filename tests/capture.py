@@ -310,7 +310,7 @@ def run_and_die(capture: Capture, prelude: str, *, what: str = "extract") -> Non
 
 
 SCRIPT = """
-    import json, os, re, signal, sys
+    import json, os, re, resource, signal, sys
     from pathlib import Path
 
     def die():
