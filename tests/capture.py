@@ -246,6 +246,7 @@ def reduced(rows: Sequence[dict[str, Any]], key: Sequence[str]) -> list[dict[str
     if not key:
         return _reduced_without_key(rows)
     state: dict[tuple[Any, ...], dict[str, Any]] = {}
+    moved: dict[str, dict[str, Any]] = {}  # by the place of the update that goes on with the record
     for row in rows:
         if row["_operation"] == "truncate":
             state.clear()
@@ -253,11 +254,13 @@ def reduced(rows: Sequence[dict[str, Any]], key: Sequence[str]) -> list[dict[str
         identity = tuple(row[name] for name in key)
         assert None not in identity, "a record without its key"
         if row["_operation"] == "delete":
-            state.pop(identity, None)
+            gone, (commit, place) = state.pop(identity, None), row["_sequence"].split("/")
+            if gone:
+                moved[f"{commit}/{int(place, 16) + 1:08x}"] = gone
             continue
         record = {name: value for name, value in row.items() if not name.startswith("_")}
         for name in json.loads(row["_unchanged"] or "[]"):
-            record[name] = state[identity][name]
+            record[name] = moved.get(row["_sequence"], state.get(identity))[name]
         state[identity] = record
     return list(state.values())
 
@@ -330,7 +333,7 @@ SCRIPT = """
 
     from groundwork import bucket, extract, load, manifest
     from groundwork.errors import GroundworkError
-    from groundwork.sources import postgres, slot, wire
+    from groundwork.sources import changes, copytext, pgoutput, postgres, reading, slot, snapshot, wire
     from groundwork.warehouses import duckdb
     from tests.capture import entry as entry_of
     entry = entry_of(json.loads(os.environ["STREAMS"]))

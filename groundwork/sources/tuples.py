@@ -51,8 +51,6 @@ class Changes:
 
     relation: Relation
     frame: pl.DataFrame
-    unknown: int = 0
-    """Records under a new key with a value that the log did not repeat: no earlier row of theirs has it."""
 
 
 @dataclass(frozen=True)
@@ -144,21 +142,18 @@ class Walk:
         self._refuse(~ok, None, "a change without its row")
         new = self._walk(at + 1, self._ends)
         self._refuse(new.end != self._ends, None, "a row does not fill its message")
-        unknown = 0
         if old is not None:
             new.fill_in(old, before)
             gone = self._gone(old, new, before)
             if len(gone):
                 yield self._removed(old, before, gone)
-                unrepeated = [kinds[before[gone]] == ord("u") for kinds in new.kinds]
-                unknown = int(np.any(unrepeated, axis=0).sum())
         frame = pl.DataFrame({name: new.texts(buffer, i) for i, name in enumerate(columns)})
         codes = np.zeros(256, np.intp)
         # Without a key an update is one record gone (see `_removed`) and another one there.
         codes[[ord("U"), ord("D")]] = 1 if self._key else 0, 2
         operations = constants(["insert", "update", "delete"], codes[self._kinds])
         stamped = self._stamp.on(frame, operations, self._unchanged(new), last=True)
-        yield Changes(self._relation, stamped, unknown)
+        yield Changes(self._relation, stamped)
 
     def _gone(self, old: _Tuple, new: _Tuple, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
         """Which of these updates took a record away: its key changed, or the table has no key."""

@@ -25,7 +25,7 @@ from groundwork.errors import (
     SourceRefused,
     SourceUnreachable,
 )
-from groundwork.sources import postgres, wire
+from groundwork.sources import copytext, pgoutput, wire
 from tests.capture import PASSWORD, ROLE, Capture, Database, process
 
 Captures = Callable[..., Capture]
@@ -201,7 +201,7 @@ def test_a_connection_that_is_cut_in_the_middle(
         items.run()
     items.database.sql("insert into items select i, repeat('x', 100) from generate_series(1000, 60000) i")
     monkeypatch.setattr(wire, "CHUNK", 1 << 16)
-    owner, name = {"copy": (postgres.copytext, "decode"), "log": (postgres.Decoder, "decode")}[when]
+    owner, name = {"copy": (copytext, "decode"), "log": (pgoutput.Decoder, "decode")}[when]
     original, seen = getattr(owner, name), []
 
     def cutting(*arguments: Any, **options: Any) -> Any:
@@ -336,13 +336,13 @@ def test_a_silent_reader_gives_signs_of_life(items: Capture, monkeypatch: pytest
     monkeypatch.setitem(wire.PINNED, "wal_sender_timeout", "2s")
     monkeypatch.setattr(wire, "_SIGN_OF_LIFE_SECONDS", 0.2)
     monkeypatch.setattr(wire, "CHUNK", 1 << 18)
-    original = postgres.Decoder.decode
+    original = pgoutput.Decoder.decode
 
     def slow(*arguments: Any) -> Any:
         time.sleep(0.25)  # not for luck: this reader is slow
         return original(*arguments)
 
-    monkeypatch.setattr(postgres.Decoder, "decode", slow)
+    monkeypatch.setattr(pgoutput.Decoder, "decode", slow)
     began = time.monotonic()
     items.run()
     assert time.monotonic() - began > 4

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pg8000.native
 
-from groundwork.sources import postgres
+from groundwork.sources.reading import LOG
 from tests.capture import Capture, Database
 
 
@@ -131,5 +131,5 @@ def test_an_empty_table_is_a_truncation_and_nothing_more(
     database.publish("t")
     source = capture(t=("public.t", ["id"]))
     assert source.run().operations == {"truncate": 1}
-    assert postgres.LOG in source.manifests[-1].cursors
+    assert LOG in source.manifests[-1].cursors
     source.assert_equal_to_the_source()

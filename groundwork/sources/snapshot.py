@@ -1,0 +1,93 @@
+"""Copy tables as they stood at one exact position of the log.
+
+A temporary slot exports a snapshot; whatever is copied within it fits the log from the slot's position on,
+without a gap and without a duplicate (PostgreSQL manual, "Streaming Replication Protocol",
+CREATE_REPLICATION_SLOT).
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Iterator
+
+import polars as pl
+
+from groundwork.errors import CatalogError
+from groundwork.sources import Checkpoint, Rows, copytext, slot
+from groundwork.sources.reading import LOG, Reading, at
+from groundwork.sources.shapes import remembered
+from groundwork.sources.slot import lsn_text
+from groundwork.sources.tables import Table
+from groundwork.sources.views import nulls
+from groundwork.sources.wire import Connection
+
+log = logging.getLogger(__name__)
+
+
+def whole_table(reading: Reading, table: Table) -> Iterator[Rows]:
+    """Read a ``full_table`` stream: all earlier records end, these are all there is.
+
+    Raises:
+        CatalogError: when the stream was read from the log before.
+    """
+    if "snapshot" in reading.state.get(table.stream, {}):
+        raise CatalogError(
+            f"catalog: {reading.source}.streams.{table.stream}.replication",
+            "was 'log_based' so far, and cannot become 'full_table'",
+            why="what was read from the log would count as newer",
+            fix="give the stream another name",
+        )
+    with reading.connection() as copying:
+        yield Rows(table.stream, _gone(table, None))
+        yield from _copy(reading, copying, table, None)
+    reading.state[table.stream] = {"columns": table.columns}
+
+
+def history(reading: Reading, tables: dict[str, Table]) -> Iterator[Rows | Checkpoint]:
+    """Copy the log-based streams that have no history yet; make the slot if this is the first time."""
+    state = reading.state
+    new = [table for name, table in tables.items() if "snapshot" not in state.get(name, {})]
+    if not new:
+        return
+    first = not reading.has_slot
+    temporary = f"{reading.slot[:50]}_{uuid.uuid4().hex[:8]}"
+    with reading.connection(replication=True) as keeper, reading.connection() as copying:
+        position, name = slot.create_temporary(keeper, temporary)
+        if first:
+            reading.begin_log(position)
+        place = position + reading.raised
+        copying.run("begin isolation level repeatable read read only")
+        copying.run(f"set transaction snapshot '{name}'")
+        for table in new:
+            log.info("copying source=%s stream=%s", reading.source, table.stream)
+            yield Rows(table.stream, _gone(table, place))
+            yield from _copy(reading, copying, table, place)
+            state[table.stream] = {"snapshot": lsn_text(position)} | remembered(table)
+        if first:
+            # A slot of this name is of before a refresh, or of an attempt that was never committed.
+            copying.run("commit")
+            slot.drop(copying, reading.slot)
+            slot.make_permanent(keeper, temporary, reading.slot)
+            state[LOG] |= {"lsn": lsn_text(position), "slot": reading.slot, "system": reading.system}
+        yield Checkpoint(dict(state), list(reading.events), heartbeat=True)
+        reading.events.clear()
+
+
+def _copy(reading: Reading, copying: Connection, table: Table, position: int | None) -> Iterator[Rows]:
+    where = f"{reading.where}, table {table.full_name}"
+    for buffer, framed in copying.copy_rows(table.copy_statement()):
+        frame = copytext.decode(buffer, framed, list(table.columns), where)
+        stamps = [pl.lit("snapshot").alias("_operation")]
+        if position is not None:
+            stamps.append(pl.lit(at(position)).alias("_sequence"))
+        yield Rows(table.stream, frame.with_columns(stamps))
+
+
+def _gone(table: Table, position: int | None) -> pl.DataFrame:
+    """The row that ends all earlier records of a stream: what follows is all there is."""
+    frame = pl.DataFrame({name: nulls(1) for name in table.columns})
+    frame = frame.with_columns(pl.lit("truncate").alias("_operation"))
+    if position is not None:
+        frame = frame.with_columns(pl.lit(at(position)).alias("_sequence"))
+    return frame
