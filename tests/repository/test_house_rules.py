@@ -62,7 +62,16 @@ def test_dbt_has_no_python() -> None:
 
 # Written with a bracket each, so that this file does not find itself.
 @pytest.mark.parametrize(
-    "written", [r"\.\./share[d]", r"/wor[k]/", r"index-ur[l]", r"/roo[t]/", r"registr[y]\W+http"]
+    "written",
+    [
+        r"\.\./share[d]",
+        r"/wor[k]/",
+        r"index-ur[l]",
+        r"/roo[t]/",
+        r"registr[y]\W+http",
+        r"registr[y]\.npm",
+        r"pyp[i]\.org",
+    ],
 )
 def test_no_file_names_a_registry_or_a_path_of_one_machine(written: str) -> None:
     found = [
@@ -93,6 +102,21 @@ def test_documents_that_the_code_points_to_exist() -> None:
             if not (ROOT / target).exists():
                 missing.add(f"{file.relative_to(ROOT)} -> {target}")
     assert missing == set()
+
+
+def test_tests_that_the_documents_name_exist() -> None:
+    there = {
+        name
+        for file in (ROOT / "tests").rglob("test_*.py")
+        for name in re.findall(r"^def (test_\w+)", file.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    named = {
+        f"{file.relative_to(ROOT)} -> {name}"
+        for file in tracked("*.md")
+        for name in re.findall(r"`(test_\w+)`", file.read_text(encoding="utf-8"))
+        if name not in there
+    }
+    assert named == set()
 
 
 def test_every_make_target_in_the_readme_exists_and_every_target_is_told() -> None:
