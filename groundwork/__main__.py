@@ -92,8 +92,8 @@ def _live_problems(entry: AnySource) -> list[str]:
     where = f"source '{entry.source}'"
     address = Address.parse(resolve_from_environment(entry.connection.url), where)
     with Connection(address, where) as connection:
-        tables = published(connection, entry)
-    return [
+        tables, bad = published(connection, entry)
+    return [str(error) for error in bad.values()] + [
         f"catalog/{entry.source}.yml: streams.{stream}.columns: '{column}' exists at the source and is not "
         "declared. It is landed; declare it to have it in staging."
         for stream, table in tables.items()

@@ -86,7 +86,9 @@ def _postgres(entry: PostgresSource, settings: Settings, resolve: Resolve) -> No
                 where, f"wal_level is '{level}'", why="the log then holds no rows",
                 fix="alter system set wal_level = 'logical', and restart the server",
             )  # fmt: skip
-        published(sql, entry)
+        _, bad = published(sql, entry)
+        for error in bad.values():
+            raise error
         for name, identity, has_key in _identities(sql, entry):
             if identity == "n" or (identity == "d" and not has_key):
                 raise GroundworkError(

@@ -49,7 +49,9 @@ class PostgresSource:
         with Connection(self._address, self._where) as sql:
             for further in range(_ROUNDS):
                 copied = {name for name, cursor in state.items() if "snapshot" in cursor}
-                tables = published(sql, self._entry, copied)
+                tables, bad = published(sql, self._entry, copied)
+                for error in bad.values():
+                    raise error
                 logged = {n: t for n, t in tables.items() if self._replication(n) == "log_based"}
                 for name, table in tables.items():
                     if name not in logged and not further:

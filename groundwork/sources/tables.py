@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from groundwork.catalog import PostgresSource, PostgresStream
-from groundwork.errors import CatalogError, SourceRefused
+from groundwork.errors import CatalogError, GroundworkError, SourceRefused
 from groundwork.sources.wire import Connection, quoted
 
 RESERVED = "_"
@@ -76,8 +76,10 @@ order by t.schemaname, t.tablename, a.attnum
 """
 
 
-def published(connection: Connection, entry: PostgresSource, known: Collection[str] = ()) -> dict[str, Table]:
-    """The catalog's streams as tables, by stream.
+def published(
+    connection: Connection, entry: PostgresSource, known: Collection[str] = ()
+) -> tuple[dict[str, Table], dict[str, GroundworkError]]:
+    """The catalog's streams as tables, by stream; and what is wrong with the others, by stream.
 
     A snapshot reads the columns and rows that the publication shows, so that it and the log agree about
     generated columns, column lists and row filters.
@@ -87,9 +89,11 @@ def published(connection: Connection, entry: PostgresSource, known: Collection[s
         entry: the catalog's entry.
         known: streams that have been read before: a column that is gone there since is no mistake.
 
+    One bad table says nothing of the others, so its error (`SourceRefused`: it is not in the publication;
+    `CatalogError`: it and the catalog do not fit) is returned and not raised.
+
     Raises:
-        SourceRefused: when the publication, or a table in it, is missing.
-        CatalogError: when a column has a name that landing needs for itself.
+        SourceRefused: when the database cannot be read at all, or has no such publication.
     """
     where, publication = f"source '{entry.source}'", entry.connection.publication
     version = int(connection.run("select current_setting('server_version_num')")[0][0])
@@ -109,10 +113,14 @@ def published(connection: Connection, entry: PostgresSource, known: Collection[s
     offered: dict[str, list[list[Any]]] = {}
     for row in found:
         offered.setdefault(f"{row[0]}.{row[1]}", []).append(row)
-    return {
-        stream: _table(entry, stream, described, offered, version, stream in known)
-        for stream, described in entry.streams.items()
-    }
+    tables: dict[str, Table] = {}
+    bad: dict[str, GroundworkError] = {}
+    for stream, described in entry.streams.items():
+        try:
+            tables[stream] = _table(entry, stream, described, offered, version, stream in known)
+        except GroundworkError as error:
+            bad[stream] = error
+    return tables, bad
 
 
 def _table(
