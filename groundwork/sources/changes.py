@@ -13,7 +13,7 @@ from groundwork.errors import SlotLost
 from groundwork.sources import Checkpoint, Rows, slot
 from groundwork.sources.pgoutput import Decoded, Decoder
 from groundwork.sources.reading import LOG, Reading
-from groundwork.sources.shapes import differs
+from groundwork.sources.shapes import differs, unseen_parts
 from groundwork.sources.slot import lsn_number, lsn_text
 from groundwork.sources.tables import Table, check_names
 from groundwork.sources.tuples import Relation
@@ -47,8 +47,10 @@ def read_log(
     state, start = reading.state, checked_position(reading, sql)
     streams = {table.full_name: table.stream for table in tables.values()}
     keys = {t.full_name: reading.entry.streams[t.stream].primary_key for t in tables.values()}
-    decoder = Decoder(keys.get, reading.raised)
+    oids = {table.oid: table.full_name for table in tables.values()}
+    decoder = Decoder(keys.get, reading.raised, oids)
     shapes: dict[str, Relation] = {}
+    unknown = False
     barrier = uuid.uuid4().hex
     with reading.connection(replication=True) as stream:
         _start(reading, stream, start)
@@ -72,7 +74,9 @@ def read_log(
             for relation in decoded.relations:
                 if relation.name in streams:
                     shapes[streams[relation.name]] = relation
+                if relation.id in oids:
                     check_names(f"{reading.where}, table {relation.name}", relation.columns)
+            unknown = unseen_parts(tables, decoded.parts, state) or unknown
             caught_up = caught_up or _holds(decoded, barrier)
             stream.keep(int(framed.ends[count - 1]))
             # The barrier may come unseen, with bytes that were at hand: what was decoded counts.
@@ -91,7 +95,7 @@ def read_log(
                 reading.events.clear()
             if caught_up:
                 stream.end_stream()
-                return any(differs(tables[name], shape) for name, shape in shapes.items())
+                return unknown or any(differs(tables[name], shape) for name, shape in shapes.items())
 
 
 def checked_position(reading: Reading, sql: Connection) -> int:

@@ -8,14 +8,15 @@ Formats: PostgreSQL manual, "Logical Replication Message Formats" and "Streaming
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from groundwork.errors import ProtocolError
+from groundwork.sources.described import Described, Parts
 from groundwork.sources.framing import HEADER, Framed
 from groundwork.sources.tuples import Changes, Relation, Stamp, Walk, byte, check_identity
 from groundwork.sources.views import Buffer, Positions, nulls
@@ -56,6 +57,8 @@ class Decoded:
     messages: list[Message] = field(default_factory=list)
     relations: list[Relation] = field(default_factory=list)
     """Tables described for the first time, or anew with another shape."""
+    parts: Parts = field(default_factory=dict)
+    """Partitions whose rows are told as another table's."""
     end_lsn: int = 0
     """End of the last transaction committed here, 0 when none was."""
     rows: int = 0
@@ -64,14 +67,20 @@ class Decoded:
 class Decoder:
     """Turns framed messages into rows; remembers tables and the open transaction between buffers."""
 
-    def __init__(self, key_of: Callable[[str], list[str] | None], raised: int = 0) -> None:
+    def __init__(
+        self, key_of: Callable[[str], list[str] | None], raised: int = 0,
+        names: Mapping[int, str] | None = None,
+    ) -> None:  # fmt: skip
         """Prepare to decode.
 
         Args:
             key_of: for ``schema.table``, the columns that identify a record (empty: none do), or None
                 when the table is not wanted.
             raised: added to every position in `_sequence`.
+            names: the wanted tables by OID, and what they are called now: when the log was written, they
+                may have had other names, and other tables theirs. None when the names alone decide.
         """
+        self.names, self._described = names, Described()
         self._raised = np.uint64(raised)
         self._key_of = key_of
         self._relations: dict[int, Relation] = {}
@@ -98,6 +107,7 @@ class Decoder:
             raise ProtocolError(byte(starts[short[0]]), "a message is too short")
         kinds = buffer.bytes[starts + PAYLOAD]
         self._check(kinds, starts, ends)
+        result.parts = self._described.parts(buffer, starts + PAYLOAD, kinds, self._at.commit_lsn)
         for first, last in self._stretches(buffer, starts, ends, kinds, result):
             part = slice(first, last)
             self._stretch(buffer, starts[part], ends[part], kinds[part], result)
@@ -148,7 +158,7 @@ class Decoder:
         begin = 0
         for index in np.flatnonzero(kinds == ord("R")).tolist():
             body = buffer.bytes[starts[index] + PAYLOAD : ends[index]].tobytes()
-            relation = _relation(body, int(starts[index]))
+            relation = self._named(_relation(body, int(starts[index])))
             known = self._relations.get(relation.id)
             if known == relation:
                 continue
@@ -158,6 +168,16 @@ class Decoder:
             self._relations[relation.id] = relation
             result.relations.append(relation)
         yield begin, len(starts)
+
+    def _named(self, relation: Relation) -> Relation:
+        """The table under the name that it has now."""
+        name = (self.names or {}).get(relation.id, relation.name)
+        schema, _, table = name.partition(".")
+        return replace(relation, schema=schema, table=table)
+
+    def _key(self, relation: Relation) -> list[str] | None:
+        wanted = self.names is None or relation.id in self.names
+        return self._key_of(relation.name) if wanted else None
 
     def _stretch(
         self, buffer: Buffer, starts: Positions, ends: Positions, kinds: npt.NDArray[np.uint8],
@@ -195,7 +215,7 @@ class Decoder:
             if relation is None:
                 what = f"a row of table {table}, which was never described"
                 raise ProtocolError(byte(starts[rows[0]]), what)
-            key = self._key_of(relation.name)
+            key = self._key(relation)
             if key is None:
                 continue
             own = transaction[rows]
@@ -223,7 +243,7 @@ class Decoder:
             relation = self._relations.get(table)
             if relation is None:
                 raise ProtocolError(byte(at), f"a truncation of table {table}, which was never described")
-            if self._key_of(relation.name) is not None:
+            if self._key(relation) is not None:
                 columns = {name: nulls(1) for name in relation.columns}
                 yield Changes(relation, stamp.on(pl.DataFrame(columns), ["truncate"], None, last=True))
 

@@ -63,7 +63,7 @@ class PostgresSource:
                 reading.system = self._system()
                 if reading.has_slot:
                     checked_position(reading, sql)
-                reading.events += reshaped(logged, state)
+                reading.events += reshaped(logged, state, sql)
                 yield from history(reading, logged)
                 if not (yield from read_log(reading, sql, logged)):
                     return

@@ -1,25 +1,53 @@
-"""How a table's shape changes over time, and when that means to copy it again.
+"""How a table changes over time beside its rows, and when that means to copy it again.
 
 The log says nothing of rows that a change of the table itself altered: those that got a default, were
-rewritten in another type, or have their value under another name now. So a cursor remembers the shape of
-each table, and every run compares.
+rewritten in another type, or have their value under another name now; nor of those that came and went with
+a partition, or while they were not published. So a cursor remembers what each table was like, and every run
+compares.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from typing import Any
 
+from groundwork.sources import partitions
+from groundwork.sources.described import Parts
 from groundwork.sources.tables import Table
 from groundwork.sources.tuples import Relation
+from groundwork.sources.wire import Connection
 
 log = logging.getLogger(__name__)
+
+Event = dict[str, Any]
 
 
 def remembered(table: Table) -> dict[str, Any]:
     """What the cursor remembers of a table, to see how it changes."""
     last = max(number for _, _, number in table.shape.values())
-    return {"oid": table.oid, "member": table.member, "shape": table.shape, "last": last}
+    kept = {
+        "oid": table.oid, "publication": table.publication, "shown": table.shown,
+        "shape": table.shape, "last": last,
+    }  # fmt: skip
+    return kept | ({"parts": partitions.written(table.parts)} if table.partitioned else {})
+
+
+def uncopied(tables: dict[str, Table], state: dict[str, Any]) -> list[tuple[Table, bool]]:
+    """Tables to copy: with True those without a history, with False those that lack some partitions' rows."""
+    found = []
+    for stream, table in tables.items():
+        cursor = state.get(stream, {})
+        if "snapshot" not in cursor:
+            found.append((table, True))
+        elif "uncopied" in cursor:
+            found.append((table.part(cursor["uncopied"]), False))
+    return found
+
+
+def copied(table: Table, cursor: dict[str, Any], position: str, *, whole: bool) -> dict[str, Any]:
+    """The cursor of a table that was copied, or some of its partitions, at a position of the log."""
+    return {"snapshot": position if whole else cursor["snapshot"]} | remembered(table)
 
 
 def differs(table: Table, relation: Relation) -> bool:
@@ -28,48 +56,98 @@ def differs(table: Table, relation: Relation) -> bool:
     return relation.id != table.oid or dict(zip(relation.columns, relation.types, strict=True)) != shape
 
 
-def reshaped(tables: dict[str, Table], state: dict[str, Any]) -> list[dict[str, Any]]:
+def unseen_parts(tables: dict[str, Table], described: Parts, state: dict[str, Any]) -> bool:
+    """Remember partitions that the log speaks of and the cursors do not know; whether there are any.
+
+    One that came and went between two runs is known by nothing else, and its rows are in landing.
+    """
+    found = False
+    for table in tables.values():
+        parts = described.get(table.oid)
+        if parts and "snapshot" in state.get(table.stream, {}):
+            cursor = partitions.noted(state[table.stream], parts)
+            found = found or cursor != state[table.stream]
+            state[table.stream] = cursor
+    return found
+
+
+def reshaped(tables: dict[str, Table], state: dict[str, Any], sql: Connection) -> list[Event]:
     """Tell how tables differ from what we knew; forget the history of those that must be copied again.
 
     Args:
         tables: the log-based streams as they are now.
-        state: the cursors; a stream without ``snapshot`` in its cursor is copied in this run.
+        state: the cursors; a stream without ``snapshot`` in its cursor is copied in this run, of one with
+            ``uncopied`` those partitions.
+        sql: an ordinary connection.
 
     Returns:
-        Events for the manifest, one per table that changed.
+        Events for the manifest, none for tables that are as they were.
     """
     events = []
     for stream, table in tables.items():
         known = state.get(stream, {})
         if "snapshot" not in known:
             continue
-        event = _change(known, table)
         state[stream] = known | remembered(table)
-        if event is None:
-            continue
-        events.append({"event": event.pop("event"), "stream": stream} | event)
-        log.warning("table changed %s", " ".join(f"{k}={v}" for k, v in events[-1].items()))
-        if events[-1]["copied_again"]:
-            del state[stream]["snapshot"]
+        for event in _changes(known, table, sql):
+            uncopied = event.pop("uncopied", {})
+            events.append({"event": event.pop("event"), "stream": stream} | event)
+            log.warning("table changed %s", " ".join(f"{k}={v}" for k, v in events[-1].items()))
+            if event["copied_again"]:
+                del state[stream]["snapshot"]
+                break
+            if uncopied:
+                state[stream]["uncopied"] = known.get("uncopied", {}) | uncopied
     return events
 
 
-def _change(known: dict[str, Any], table: Table) -> dict[str, Any] | None:
-    if known.get("oid", table.oid) != table.oid:
-        return {"event": "table_recreated", "copied_again": True}
-    if known.get("member", table.member) != table.member:
-        return {"event": "published_anew", "copied_again": True}
+def _changes(known: dict[str, Any], table: Table, sql: Connection) -> Iterator[Event]:
+    """What changed, the gravest first."""
+    for name, event in (
+        ("oid", "table_recreated"), ("publication", "publication_changed"), ("shown", "published_anew"),
+    ):  # fmt: skip
+        now = getattr(table, name)
+        if known.get(name, now) != now:
+            yield {"event": event, "copied_again": True}
+    yield from _columns(known, table)
+    yield from _partitions(known, table, sql)
+
+
+def _columns(known: dict[str, Any], table: Table) -> Iterator[Event]:
     before, now = known.get("shape", table.shape), table.shape
     if before == now:
-        return None
+        return
     added = sorted(now.keys() - before.keys())
     retyped = sorted(n for n in now.keys() & before.keys() if now[n] != before[n])
     # A column is null in all older rows only if it is new and came without a value.
     filled = [n for n in added if n in table.filled or now[n][2] <= known["last"]]
-    return {
+    yield {
         "event": "columns_changed",
         "added": added,
         "gone": sorted(before.keys() - now.keys()),
         "retyped": retyped,
         "copied_again": bool(retyped or filled),
+    }
+
+
+def _partitions(known: dict[str, Any], table: Table, sql: Connection) -> Iterator[Event]:
+    if not table.partitioned or "parts" not in known:
+        return
+    change = partitions.moved(known["parts"], table.parts)
+    if not change:
+        return
+    filled = partitions.filled(sql, change.added)
+    # The rows of a new part are simply added: the log's changes before the copy rank below it, those after
+    # it above. Not where a row is known by nothing but itself, nor where the part was emptied since it was
+    # made: what the log says of its rows before that is no longer true.
+    emptied = any(part.file != part.oid for part in change.added)
+    again = bool(change.gone or change.rewritten or emptied or (filled and not table.keyed))
+    yield {
+        "event": "partitions_changed",
+        "added": [part.full_name for part in change.added],
+        "gone": list(change.gone),
+        "rewritten": list(change.rewritten),
+        "copied_again": again,
+        "copied": [] if again else [p.full_name for p in change.added if str(p.oid) in filled],
+        "uncopied": {} if again else filled,
     }

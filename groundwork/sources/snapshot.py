@@ -16,7 +16,7 @@ import polars as pl
 from groundwork.errors import CatalogError
 from groundwork.sources import Checkpoint, Rows, copytext, slot
 from groundwork.sources.reading import LOG, Reading, at
-from groundwork.sources.shapes import remembered
+from groundwork.sources.shapes import copied, uncopied
 from groundwork.sources.slot import lsn_text
 from groundwork.sources.tables import Table
 from groundwork.sources.views import nulls
@@ -47,7 +47,7 @@ def whole_table(reading: Reading, table: Table) -> Iterator[Rows]:
 def history(reading: Reading, tables: dict[str, Table]) -> Iterator[Rows | Checkpoint]:
     """Copy the log-based streams that have no history yet; make the slot if this is the first time."""
     state = reading.state
-    new = [table for name, table in tables.items() if "snapshot" not in state.get(name, {})]
+    new = uncopied(tables, state)
     if not new:
         return
     first = not reading.has_slot
@@ -59,11 +59,13 @@ def history(reading: Reading, tables: dict[str, Table]) -> Iterator[Rows | Check
         place = position + reading.raised
         copying.run("begin isolation level repeatable read read only")
         copying.run(f"set transaction snapshot '{name}'")
-        for table in new:
+        for table, whole in new:
             log.info("copying source=%s stream=%s", reading.source, table.stream)
-            yield Rows(table.stream, _gone(table, place))
+            if whole:
+                yield Rows(table.stream, _gone(table, place))
             yield from _copy(reading, copying, table, place)
-            state[table.stream] = {"snapshot": lsn_text(position)} | remembered(table)
+            cursor = state.get(table.stream, {})
+            state[table.stream] = copied(table, cursor, lsn_text(position), whole=whole)
         if first:
             # A slot of this name is of before a refresh, or of an attempt that was never committed.
             copying.run("commit")

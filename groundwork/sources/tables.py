@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from groundwork.catalog import PostgresSource, PostgresStream
 from groundwork.errors import CatalogError, GroundworkError, SourceRefused
+from groundwork.sources.keys import check_key, unique_keys
+from groundwork.sources.partitions import Part, rows_of, trees
+from groundwork.sources.publication import Publication, find, marks, unoffered
 from groundwork.sources.wire import Connection, quoted
 
 RESERVED = "_"
@@ -31,12 +34,15 @@ class Table:
     """Per column: OID and modifier of its type, and its number, which is never used twice."""
     filled: frozenset[str] = frozenset()
     """Columns that were not null in all rows when they were added (a default, an identity, generated)."""
-    identity: str = "d"
-    """Replica identity: ``d`` primary key, ``i`` an index, ``f`` the full row, ``n`` none."""
-    identified_by: tuple[str, ...] = ()
-    """Columns of that key or index."""
-    member: int = 0
-    """Changes when the table is taken out of the publication and put in again; 0 for all tables."""
+    partitioned: bool = False
+    parts: tuple[Part, ...] = ()
+    """Itself and, when it is partitioned, its partitions."""
+    keyed: bool = True
+    """Whether the catalog names a key."""
+    publication: str = ""
+    """Changes when the publication is made anew, or publishes other kinds of change."""
+    shown: str = ""
+    """Changes when the publication shows the table for another reason, or in another way."""
 
     @property
     def full_name(self) -> str:
@@ -46,27 +52,23 @@ class Table:
     def copy_statement(self) -> str:
         """The statement that copies what the publication would show of it."""
         columns = ", ".join(map(quoted, self.columns))
-        query = f"select {columns} from {quoted(self.schema)}.{quoted(self.name)}"
+        # A table that others inherit from would show their rows too; the log does not.
+        only = "" if self.partitioned else "only "
+        query = f"select {columns} from {only}{quoted(self.schema)}.{quoted(self.name)}"
         if self.row_filter:
             query += f" where {self.row_filter}"
         return f"COPY ({query}) TO STDOUT"
 
+    def part(self, uncopied: Mapping[str, str]) -> Table:
+        """The table with no rows but those of some partitions, see `partitions.filled`."""
+        conditions = [f"({self.row_filter})"] if self.row_filter else []
+        return replace(self, row_filter=" and ".join([*conditions, f"({rows_of(uncopied)})"]))
+
 
 _TABLES = """
-select t.schemaname, t.tablename, {filters}, a.attname, cast(a.atttypid as bigint), a.atttypmod, a.attnum,
-    a.atthasdef or a.atthasmissing or a.attgenerated <> '' or a.attidentity <> '',
-    cast(c.oid as bigint), cast(c.relreplident as text),
-    (
-        select cast(array_agg(k.attname) as text[]) from pg_index i
-        join pg_attribute k on k.attrelid = c.oid
-            and array_position(cast(i.indkey as int2[]), k.attnum) < i.indnkeyatts  -- counts from 0
-        where i.indrelid = c.oid
-            and case c.relreplident when 'd' then i.indisprimary when 'i' then i.indisreplident end
-    ),
-    (
-        select cast(r.oid as bigint) from pg_publication_rel r join pg_publication p on p.oid = r.prpubid
-        where p.pubname = t.pubname and r.prrelid = c.oid
-    )
+select t.schemaname, t.tablename, {filters}, cast(c.oid as bigint), c.relkind = 'p',
+    a.attname, cast(a.atttypid as bigint), a.atttypmod, a.attnum,
+    a.atthasdef or a.atthasmissing or a.attgenerated <> '' or a.attidentity <> ''
 from pg_publication_tables t
 join pg_namespace n on n.nspname = t.schemaname
 join pg_class c on c.relnamespace = n.oid and c.relname = t.tablename
@@ -95,51 +97,76 @@ def published(
     Raises:
         SourceRefused: when the database cannot be read at all, or has no such publication.
     """
-    where, publication = f"source '{entry.source}'", entry.connection.publication
+    where, name = f"source '{entry.source}'", entry.connection.publication
     version = int(connection.run("select current_setting('server_version_num')")[0][0])
     if connection.parameter("server_encoding") == "SQL_ASCII":
         raise SourceRefused(
             where, "the database has no encoding (SQL_ASCII)",
             why="its bytes need not be text", fix="convert the database to UTF8",
         )  # fmt: skip
-    if not connection.run("select 1 from pg_publication where pubname = :name", name=publication):
+    publication = find(connection, name)
+    if publication is None:
         raise SourceRefused(
-            where, f"there is no publication '{publication}'",
+            where, f"there is no publication '{name}'",
             fix="create it: " + publication_statement(entry, version),
         )  # fmt: skip
+    publication.check(where)
     filters = "t.rowfilter" if version >= 150000 else "null"
     lists = "and a.attname = any(t.attnames)" if version >= 150000 else "and a.attgenerated = ''"
-    found = connection.run(_TABLES.format(filters=filters, lists=lists), name=publication)
     offered: dict[str, list[list[Any]]] = {}
-    for row in found:
+    for row in connection.run(_TABLES.format(filters=filters, lists=lists), name=name):
         offered.setdefault(f"{row[0]}.{row[1]}", []).append(row)
+    oids = {int(rows[0][3]) for s in entry.streams.values() if (rows := offered.get(s.table))}
+    facts = _Facts(
+        publication, version, trees(connection, oids), unique_keys(connection, oids),
+        marks(connection, publication, version, oids),
+    )  # fmt: skip
     tables: dict[str, Table] = {}
     bad: dict[str, GroundworkError] = {}
     for stream, described in entry.streams.items():
         try:
-            tables[stream] = _table(entry, stream, described, offered, version, stream in known)
+            if described.table not in offered:
+                raise _not_offered(connection, entry, stream, offered, facts)
+            rows = offered[described.table]
+            tables[stream] = _table(entry, stream, described, rows, facts, stream in known)
         except GroundworkError as error:
             bad[stream] = error
     return tables, bad
 
 
+@dataclass(frozen=True)
+class _Facts:
+    """What was found out about all tables at once, by their OIDs."""
+
+    publication: Publication
+    version: int
+    trees: dict[int, tuple[Part, ...]]
+    unique: dict[int, list[frozenset[str]]]
+    shown: dict[int, str]
+
+
+def _not_offered(
+    connection: Connection, entry: PostgresSource, stream: str, offered: Collection[str], facts: _Facts
+) -> GroundworkError:
+    table, publication = entry.streams[stream].table, facts.publication
+    why, fix = unoffered(connection, table, publication, offered)
+    if not fix:
+        close = difflib.get_close_matches(table, offered, n=1)
+        add = publication_statement(entry, facts.version, verb="alter")
+        fix = f"did you mean '{close[0]}'?" if close else f"add it: {add}"
+    return SourceRefused(
+        f"catalog: {entry.source}.streams.{stream}.table",
+        f"'{table}' is not in publication '{publication.name}'", why=why, fix=fix,
+    )  # fmt: skip
+
+
 def _table(
-    entry: PostgresSource, stream: str, described: PostgresStream,
-    offered: dict[str, list[list[Any]]], version: int, known: bool,
+    entry: PostgresSource, stream: str, described: PostgresStream, rows: list[list[Any]], facts: _Facts,
+    known: bool,
 ) -> Table:  # fmt: skip
     where = f"catalog: {entry.source}.streams.{stream}"
-    if described.table not in offered:
-        close = difflib.get_close_matches(described.table, offered, n=1)
-        raise SourceRefused(
-            f"{where}.table",
-            f"'{described.table}' is not in publication '{entry.connection.publication}'",
-            fix=f"did you mean '{close[0]}'?" if close
-            else "add it: " + publication_statement(entry, version, verb="alter"),
-        )  # fmt: skip
-    rows = offered[described.table]
-    schema, name, row_filter = rows[0][:3]
-    oid, identity, identified_by, member = rows[0][8:]
-    columns = {row[3]: int(row[4]) for row in rows}
+    schema, name, row_filter, oid, partitioned = rows[0][:5]
+    columns = {row[5]: int(row[6]) for row in rows}
     check_names(where, columns)
     for column in described.primary_key if known else described.columns:
         if column not in columns:
@@ -150,12 +177,12 @@ def _table(
             )  # fmt: skip
     table = Table(
         stream, schema, name, columns, row_filter or "", int(oid),
-        {row[3]: [int(row[4]), int(row[5]), int(row[6])] for row in rows},
-        frozenset(row[3] for row in rows if row[7]), identity, tuple(identified_by or ()),
-        int(member or 0),
+        {row[5]: [int(row[6]), int(row[7]), int(row[8])] for row in rows},
+        frozenset(row[5] for row in rows if row[9]), partitioned, facts.trees[oid],
+        bool(described.primary_key), facts.publication.mark, facts.shown[oid],
     )  # fmt: skip
     if described.replication == "log_based":
-        _check_identity(where, table, described.primary_key)
+        check_key(where, described.primary_key, table.parts, facts.unique.get(oid, []))
     return table
 
 
@@ -178,19 +205,6 @@ def check_names(where: str, columns: Iterable[str]) -> None:
                 where, f"columns '{other}' and '{column}' differ in upper and lower case only",
                 why="a warehouse cannot tell them apart", fix=fix,
             )  # fmt: skip
-
-
-def _check_identity(where: str, table: Table, key: list[str]) -> None:
-    """Hold the catalog's key against what the log will say of a removed record."""
-    # Without any identity PostgreSQL itself refuses updates and deletes: nothing can be missed.
-    if table.identity == "f" or not table.identified_by or (key and set(key) <= set(table.identified_by)):
-        return
-    full = f"alter table {quoted(table.schema)}.{quoted(table.name)} replica identity full;"
-    raise CatalogError(
-        f"{where}.primary_key", f"({', '.join(key)}) is not what {table.full_name}'s log identifies rows by",
-        why=f"its replica identity is ({', '.join(table.identified_by)})",
-        fix=f"use that as primary_key, or run: {full}",
-    )  # fmt: skip
 
 
 def publication_statement(entry: PostgresSource, version: int, verb: str = "create") -> str:

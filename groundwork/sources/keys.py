@@ -1,0 +1,75 @@
+"""What identifies a record: the catalog's key, held against what the table guarantees and the log says.
+
+The log tells a removed record by the table's replica identity. A key can be followed only if the log always
+carries it, and if no two records ever share it: not even within one statement, as a deferrable constraint
+allows. Each partition has an identity of its own: the root's does not reach it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from groundwork.errors import CatalogError
+from groundwork.sources.partitions import Part
+from groundwork.sources.wire import Connection, quoted
+
+_UNIQUE = """
+select cast(i.indrelid as bigint), cast(array_agg(k.attname) as text[])
+from pg_index i
+join pg_attribute k on k.attrelid = i.indrelid
+    and array_position(cast(i.indkey as int2[]), k.attnum) < i.indnkeyatts  -- counts from 0
+where i.indrelid = any(cast(string_to_array(:oids, ',') as oid[]))
+    and i.indisunique and i.indisvalid and i.indimmediate and i.indpred is null and i.indexprs is null
+group by i.indrelid, i.indexrelid
+having bool_and(k.attnotnull and not exists (
+    select from pg_constraint n
+    where n.conrelid = i.indrelid and n.contype = 'n' and not n.convalidated and k.attnum = any(n.conkey)
+))
+"""
+
+
+def unique_keys(connection: Connection, oids: Iterable[int]) -> dict[int, list[frozenset[str]]]:
+    """Columns that no two records of a table share, in no moment and never null; by the table's OID."""
+    found: dict[int, list[frozenset[str]]] = {}
+    for oid, columns in connection.run(_UNIQUE, oids=",".join(map(str, oids))):
+        found.setdefault(oid, []).append(frozenset(columns))
+    return found
+
+
+def check_key(where: str, key: Sequence[str], parts: Sequence[Part], unique: list[frozenset[str]]) -> None:
+    """Hold the catalog's key against what the table guarantees, and what the log says of removed records.
+
+    Args:
+        where: the stream in the catalog.
+        key: its ``primary_key``; empty when it is followed row by row.
+        parts: the table, and its partitions.
+        unique: see `unique_keys`.
+
+    Raises:
+        CatalogError: when records could be taken for each other, or a removal missed.
+    """
+    for part in parts:
+        # A root's identity is asked for its key only: it holds no rows itself. Without any identity
+        # PostgreSQL refuses updates and deletes: nothing can be missed.
+        if part.identity == "f" or not part.identified_by or (part.kind == "p" and not key):
+            continue
+        if not key or not set(key) <= set(part.identified_by):
+            told = f"({', '.join(key)})" if key else "a row as a whole"
+            raise CatalogError(
+                f"{where}.primary_key", f"{told} is not what {part.full_name}'s log identifies rows by",
+                why=f"its replica identity is ({', '.join(part.identified_by)})",
+                fix=f"use that as primary_key, or run: {full_identity(part)}",
+            )  # fmt: skip
+    if key and not any(columns <= set(key) for columns in unique):
+        root = next(part for part in parts if not part.attached)
+        raise CatalogError(
+            f"{where}.primary_key", f"two records of {root.full_name} may share ({', '.join(key)})",
+            why="within it is no unique index that is valid, not deferrable, and without conditions or nulls",
+            fix="give it one (a primary key that is not deferrable), or leave primary_key empty; it is then "
+            f"followed row by row, once you run: {full_identity(root)}",
+        )  # fmt: skip
+
+
+def full_identity(part: Part) -> str:
+    """The statement that makes the log repeat whole rows."""
+    return f"alter table {quoted(part.schema)}.{quoted(part.name)} replica identity full;"

@@ -1,0 +1,135 @@
+"""The publication: which changes of which tables the server tells us at all, and since when.
+
+What was not published for a while is lost for the log, also when all is as before by the time we look. So
+a cursor remembers something that changes with every such change: the OIDs of the rows by which PostgreSQL
+keeps that a table is published (with its columns and its row filter), and the transaction that last wrote
+the publication itself (its kinds of change, its options, its name, its owner). `alter publication … add
+table` of another table writes neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from groundwork.errors import SourceRefused
+from groundwork.sources.wire import Connection, quoted
+
+_KINDS = ("insert", "update", "delete", "truncate")
+
+
+@dataclass(frozen=True)
+class Publication:
+    """A publication as the server has it."""
+
+    name: str
+    oid: int
+    written: str
+    """The transaction that wrote it."""
+    kinds: frozenset[str]
+    via_root: bool
+
+    @property
+    def mark(self) -> str:
+        """What a cursor remembers of it."""
+        return f"{self.oid}@{self.written}"
+
+    def check(self, where: str) -> None:
+        """Refuse a publication that keeps changes from us.
+
+        Raises:
+            SourceRefused: when it does not publish all kinds of change.
+        """
+        missing = [kind for kind in _KINDS if kind not in self.kinds]
+        if missing:
+            raise SourceRefused(
+                where, f"publication '{self.name}' does not publish {', '.join(missing)}",
+                why="such changes would be missed in silence",
+                fix=f"alter publication {quoted(self.name)} set (publish = '{', '.join(_KINDS)}');",
+            )  # fmt: skip
+
+
+def find(connection: Connection, name: str) -> Publication | None:
+    """The publication of this name, if there is one."""
+    found = connection.run(
+        "select cast(oid as bigint), cast(xmin as text), pubinsert, pubupdate, pubdelete, pubtruncate,"
+        " pubviaroot from pg_publication where pubname = :name",
+        name=name,
+    )
+    if not found:
+        return None
+    oid, written, *kinds, via_root = found[0]
+    return Publication(
+        name, oid, written, frozenset(k for k, on in zip(_KINDS, kinds, strict=True) if on), via_root
+    )
+
+
+# A partition may be shown because a table above it is: then it counts since when it is a part of that.
+_MARKS = """
+with recursive lines(low, high) as (
+    select c.oid, c.oid from pg_class c where c.oid = any(cast(string_to_array(:oids, ',') as oid[]))
+    union all
+    select l.low, i.inhparent from lines l
+    join pg_class c on c.oid = l.high and c.relispartition
+    join pg_inherits i on i.inhrelid = l.high
+)
+select cast(l.low as bigint), string_agg(mark, ' ' order by mark) from lines l, lateral (
+    select 'r' || r.oid as mark from pg_publication_rel r
+    where r.prpubid = cast(cast(:publication as bigint) as oid) and r.prrelid = l.high
+    {schemas}
+    union all
+    select 'i' || i.xmin from pg_inherits i join pg_class c on c.oid = i.inhrelid
+    where i.inhrelid = l.high and c.relispartition
+) m
+group by l.low
+"""
+
+_SCHEMAS = """
+    union all
+    select 'n' || s.oid from pg_publication_namespace s join pg_class c on c.relnamespace = s.pnnspid
+    where s.pnpubid = cast(cast(:publication as bigint) as oid) and c.oid = l.high
+"""
+
+
+def marks(
+    connection: Connection, publication: Publication, version: int, oids: Iterable[int]
+) -> dict[int, str]:
+    """By a table's OID, what changes when it was not published for a while, or in another way."""
+    wanted = list(oids)
+    query = _MARKS.format(schemas=_SCHEMAS if version >= 150000 else "")
+    found = connection.run(query, oids=",".join(map(str, wanted)), publication=publication.oid)
+    return dict.fromkeys(wanted, "") | dict(found)
+
+
+def unoffered(
+    connection: Connection, table: str, publication: Publication, offered: Collection[str]
+) -> tuple[str, str]:
+    """Why the publication does not show a table that is there, and what to do; empty when it is not there."""
+    found = connection.run(
+        "select cast(c.relkind as text), cast(c.relpersistence as text), c.relispartition,"
+        " (select pn.nspname || '.' || p.relname from pg_partition_ancestors(c.oid) a"
+        "  join pg_class p on p.oid = a.relid join pg_namespace pn on pn.oid = p.relnamespace"
+        "  where pn.nspname || '.' || p.relname = any(cast(:offered as text[])) limit 1)"
+        " from pg_class c join pg_namespace n on n.oid = c.relnamespace"
+        " where n.nspname || '.' || c.relname = :table and c.relkind in ('r', 'p', 'v', 'm', 'f')",
+        table=table, offered=list(offered),
+    )  # fmt: skip
+    if not found:
+        return "", ""
+    kind, persistence, partition, root = found[0]
+    whole = f"alter publication {quoted(publication.name)} set (publish_via_partition_root = true);"
+    if kind == "p" and not publication.via_root:
+        return (
+            "it is partitioned, and the publication shows each partition as a table of its own",
+            f"run: {whole} or make a stream of each partition",
+        )
+    if partition and root:
+        return (
+            f"it is a partition of '{root}', which the publication shows as a whole",
+            f"let table be '{root}'",
+        )
+    if kind not in "rp":
+        return "it is no table: a view or a foreign table has no log", "publish the tables it is made of"
+    if persistence != "p":
+        return "it is unlogged or temporary, so it has no log", f"alter table {table} set logged;"
+    return "", ""
