@@ -12,7 +12,7 @@ import socket
 import ssl
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -27,7 +27,7 @@ from groundwork.errors import (
     SourceRefused,
     SourceUnreachable,
 )
-from groundwork.sources.address import Address, connect
+from groundwork.sources.address import Address, connect, not_signed_in
 from groundwork.sources.framing import Framed, frame, row_candidates, stream_candidates
 from groundwork.sources.views import PADDING, Buffer, Bytes
 
@@ -43,6 +43,9 @@ _SIGN_OF_LIFE_SECONDS = 10.0
 
 _GATHER_SECONDS = 0.2
 """How long to gather bytes before decoding what there is."""
+
+_COPY_SECONDS = 5.0
+"""The same for a copy, whose end shows itself: few large pieces cost less than many small ones."""
 
 _SIP = 64 << 10
 """After fewer bytes than this the next ones are waited for a little."""
@@ -99,8 +102,10 @@ class Connection:
                     replication="database" if replication else None,
                     startup_params=PINNED,
                 )
-        except BaseException:
+        except BaseException as error:
             self._socket.close()
+            if address.sslcert and isinstance(error, SourceUnreachable):
+                raise not_signed_in(error, where) from error
             raise
 
     def run(self, sql: str, **parameters: Any) -> list[list[Any]]:
@@ -136,17 +141,19 @@ class Connection:
     def copy_rows(self, sql: str) -> Iterator[tuple[Buffer, Framed]]:
         """Run ``COPY … TO STDOUT`` and yield its rows, many at a time.
 
+        A buffer is used again for the rows that follow: whoever wants to keep its bytes copies them.
+
         Raises:
             SourceError: as the server's error class says.
         """
         self._send(_query(sql))
         incoming = Incoming(self._socket, self.where)
         while True:
-            buffer, filled, _ = incoming.gather(_READY, at_hand=True)
+            buffer, filled = incoming.gather_answer(_COPY_SECONDS)
             framed = frame(buffer, filled, row_candidates(buffer.bytes, filled))
             if len(framed.starts):
                 yield buffer, framed
-            incoming.keep(framed.consumed)
+            incoming.keep(framed.consumed, fresh=False)
             if framed.other and self._control(incoming) == "Z":
                 return
 
@@ -199,7 +206,7 @@ class Connection:
         """End the stream; on return the server has stored the last acknowledgement."""
         self._send(b"c\0\0\0\x04")
         while True:
-            buffer, filled, _ = self._incoming.gather(_READY, at_hand=True)
+            buffer, filled = self._incoming.gather_answer(_GATHER_SECONDS)
             framed = frame(buffer, filled, stream_candidates(buffer.bytes, filled))
             self._incoming.keep(framed.consumed)
             if framed.other and self._control(self._incoming) == "Z":
@@ -245,47 +252,81 @@ class Incoming:
         self._content: Bytes = np.empty(CHUNK + PADDING, np.uint8)
         self._filled = 0
 
-    def gather(self, wanted: bytes = b"", *, at_hand: bool = False) -> tuple[Buffer, int, bool]:
+    def gather(self, wanted: bytes = b"") -> tuple[Buffer, int, bool]:
         """Receive until the buffer is full, or ``wanted`` came, or bytes have waited long enough.
 
         Args:
             wanted: bytes that end the wait.
-            at_hand: they may also be among the bytes kept from before; then only what has already come
-                is received.
 
         Returns:
             The buffer, how many bytes of it are data (perhaps no more than before), and whether ``wanted``
-            is among them.
+            is among those that came.
         """
-        deadline = time.monotonic() + _GATHER_SECONDS
+        searched, seen = self._filled, False
+
+        def came() -> bool:
+            nonlocal searched, seen
+            seen = wanted in self._content[searched : self._filled].tobytes()
+            searched = max(self._filled - len(wanted), 0)
+            return seen
+
+        self._fill(_GATHER_SECONDS, came if wanted else bool)
+        return Buffer(self._content), self._filled, seen
+
+    def gather_answer(self, seconds: float) -> tuple[Buffer, int]:
+        """Receive until the buffer is full, or the server's answer ends, or bytes have waited long enough.
+
+        Args:
+            seconds: how long they may wait.
+
+        Returns:
+            The buffer, and how many bytes of it are data.
+        """
+        # Nothing follows the end of an answer, so to look at the last bytes is enough.
+        self._fill(0 if self._ended() else seconds, self._ended)
+        return Buffer(self._content), self._filled
+
+    def _ended(self) -> bool:
+        return self._content[max(self._filled - len(_READY) - 1, 0) : self._filled].tobytes()[:-1] == _READY
+
+    def _fill(self, seconds: float, done: Callable[[], bool]) -> None:
+        """Receive until ``done``, asked after each time that something came, or the time is over."""
+        deadline = time.monotonic() + seconds
         if self._filled >= len(self._content) // 2:  # what is left is the beginning of a large message
             self._grow()
-        before, searched, seen = self._filled, 0, False
-        found = at_hand and wanted in self._content[:before].tobytes()
-        while not seen and self._filled < len(self._content) - PADDING:
-            patience = deadline - time.monotonic()
-            if patience <= 0 or not self._arrived(0 if found else patience):
-                break
+        before = self._filled
+        while self._filled < len(self._content) - PADDING:
+            if not self._arrived(max(deadline - time.monotonic(), 0)):
+                return
             try:
                 count = self._receive()
             except SourceUnreachable:
                 if self._filled > before:  # the last thing said may be why; the next call raises
-                    break
+                    return
                 raise
-            if wanted:
-                seen = wanted in self._content[searched : self._filled].tobytes()
-                searched = max(self._filled - len(wanted), 0)
-            if count < _SIP and not seen and not self._arrived(0):
+            if done() or time.monotonic() > deadline:
+                return
+            if count < _SIP and not self._arrived(0):
                 # The log comes a message at a time: to be woken for each would cost more than to decode it.
                 time.sleep(_SIP_SECONDS)
-        return Buffer(self._content), self._filled, seen or found
 
-    def keep(self, consumed: int) -> None:
-        """Start a new buffer with what follows ``consumed``; columns keep pointing into the old one."""
+    def keep(self, consumed: int, *, fresh: bool = True) -> None:
+        """Drop received bytes up to a position.
+
+        Args:
+            consumed: that position.
+            fresh: go on in a new buffer, because columns point into this one. Else it is used again: memory
+                that was never touched costs more than the bytes that are copied into it.
+        """
         rest = self._content[consumed : self._filled]
-        fresh = np.empty(max(CHUNK, 2 * len(rest)) + PADDING, np.uint8)
-        fresh[: len(rest)] = rest
-        self._content, self._filled = fresh, len(rest)
+        size = max(CHUNK, 2 * len(rest)) + PADDING
+        if fresh or len(self._content) != size:
+            content = np.empty(size, np.uint8)
+            content[: len(rest)] = rest
+            self._content = content
+        else:
+            self._content[: len(rest)] = rest.copy()
+        self._filled = len(rest)
 
     def message(self) -> tuple[str, bytes]:
         """One whole message from the beginning of the buffer: letter and body."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,17 +10,16 @@ import pytest
 
 from demo.postgres import Postgres
 from tests.capture import PASSWORD, ROLE, Capture, Database
+from tests.versions.servers import chosen
 
 SETTINGS = {"max_prepared_transactions": "10"}
 numbers = itertools.count(1)
-PROGRAMS = Path(os.environ["GROUNDWORK_TEST_POSTGRES"]) if "GROUNDWORK_TEST_POSTGRES" in os.environ else None
-"""Another server than the wheel's: `make test-versions`."""
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
     with Postgres(
-        tmp_path_factory.mktemp("postgres"), durable=False, settings=SETTINGS, programs=PROGRAMS
+        tmp_path_factory.mktemp("postgres"), durable=False, settings=SETTINGS, programs=chosen()
     ) as running:
         running.sql(f"create role {ROLE} login replication password '{PASSWORD}'")
         yield running
