@@ -48,20 +48,22 @@ def check_key(where: str, key: Sequence[str], parts: Sequence[Part], unique: lis
     Raises:
         CatalogError: when records could be taken for each other, or a removal missed.
     """
-    for part in parts:
-        # A root's identity is asked for its key only: it holds no rows itself. Without any identity
-        # PostgreSQL refuses updates and deletes: nothing can be missed.
-        if part.identity == "f" or not part.identified_by or (part.kind == "p" and not key):
-            continue
-        if not key or not set(key) <= set(part.identified_by):
-            told = f"({', '.join(key)})" if key else "a row as a whole"
+    leaves = [part for part in parts if part.kind != "p"]
+    root = next(part for part in parts if not part.attached)
+    followed = any(part.identity == "f" or part.identified_by for part in leaves)
+    # What a partition says of its rows is passed on as the root's: both must be enough.
+    for part in [root, *leaves]:
+        told = "a row as a whole" if not key else f"({', '.join(key)})"
+        enough = part.identity == "f" or (key and set(key) <= set(part.identified_by))
+        # Without any identity PostgreSQL refuses updates and deletes: nothing can be missed.
+        if followed and not enough and (part.identified_by or part.kind == "p"):
             raise CatalogError(
                 f"{where}.primary_key", f"{told} is not what {part.full_name}'s log identifies rows by",
-                why=f"its replica identity is ({', '.join(part.identified_by)})",
-                fix=f"use that as primary_key, or run: {full_identity(part)}",
+                why=f"its replica identity is ({', '.join(part.identified_by) or 'none'})",
+                fix=("use that as primary_key, or " if part.identified_by else "")
+                + f"run: {full_identity(part)}",
             )  # fmt: skip
     if key and not any(columns <= set(key) for columns in unique):
-        root = next(part for part in parts if not part.attached)
         raise CatalogError(
             f"{where}.primary_key", f"two records of {root.full_name} may share ({', '.join(key)})",
             why="within it is no unique index that is valid, not deferrable, and without conditions or nulls",
