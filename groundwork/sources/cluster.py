@@ -1,0 +1,128 @@
+"""Which PostgreSQL cluster answers: the one that was read so far, a standby of it, or another.
+
+A position in the log means something in one cluster only, and there only along one line of promotions (its
+timelines). Both are held against the cursor before a position is used; PostgreSQL itself would go on in
+silence, without what a promoted standby never had.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from groundwork.errors import SlotLost, SourceRefused
+from groundwork.sources import slot
+from groundwork.sources.slot import lsn_number, lsn_text
+from groundwork.sources.wire import Connection
+
+if TYPE_CHECKING:
+    from groundwork.sources.reading import Reading
+
+log = logging.getLogger(__name__)
+
+_FULL_REFRESH = "run `python -m groundwork full-refresh` for this source: a new snapshot closes the gap"
+
+_PUBLISHED = ("publication", "shown")
+"""What cursors remember of a publication: numbers of its own, which an upgrade gives anew."""
+
+
+def meet(reading: Reading, sql: Connection, log_cursor: str) -> None:
+    """Find out which cluster this is, and refuse it when the cursor's position means nothing in it.
+
+    Args:
+        reading: the run; its ``system`` and ``timeline`` are set.
+        sql: an ordinary connection.
+        log_cursor: the name of the log's cursor.
+
+    Raises:
+        SourceRefused: on a standby that cannot be read from.
+        SlotLost: when this is another cluster, or lacks the end of what was read.
+    """
+    _check_standby(sql, reading.where)
+    with reading.connection(replication=True) as stream:
+        # This way needs no right but REPLICATION.
+        reading.system, reading.timeline = stream.run("IDENTIFY_SYSTEM")[0][:2]
+        if not reading.has_slot:
+            return
+        if reading.state[log_cursor]["system"] != reading.system:
+            _go_on_after_upgrade(reading, sql, log_cursor)
+        timeline = reading.state[log_cursor].get("timeline", reading.timeline)
+        if timeline != reading.timeline:
+            _check_promotion(reading, stream, timeline, lsn_number(reading.state[log_cursor]["lsn"]))
+
+
+def in_recovery(sql: Connection) -> bool:
+    """Whether the server is a standby."""
+    return bool(sql.run("select pg_is_in_recovery()")[0][0])
+
+
+def _check_standby(sql: Connection, where: str) -> None:
+    if not in_recovery(sql):
+        return
+    version = int(sql.run("select current_setting('server_version_num')")[0][0])
+    if version < 160000:
+        raise SourceRefused(
+            where, f"this server is a standby of PostgreSQL {version // 10000}, which cannot decode its log",
+            why="PostgreSQL does so from 16 on", fix="let the connection URL name the primary",
+        )  # fmt: skip
+    feedback = sql.run("select current_setting('hot_standby_feedback')")[0][0]
+    if feedback != "on":
+        raise SourceRefused(
+            where, "this server is a standby without hot_standby_feedback",
+            why="its primary removes what a slot here still needs, which ends the slot",
+            fix="run there: alter system set hot_standby_feedback = on; select pg_reload_conf();",
+        )  # fmt: skip
+
+
+def _check_promotion(reading: Reading, stream: Connection, before: int, lsn: int) -> None:
+    """Hold the position against where the cluster's history left the timeline it belongs to.
+
+    (PostgreSQL manual, "Continuous Archiving", Timelines.)
+    """
+    now = reading.timeline
+    (_, history), *_ = stream.run(f"TIMELINE_HISTORY {now}")
+    text = history.decode() if isinstance(history, bytes) else str(history)
+    left = [line.split()[:2] for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    ends = {int(timeline): lsn_number(position) for timeline, position in left}
+    if before not in ends:
+        why = f"its history does not come from timeline {before}, which was read so far"
+    elif lsn > ends[before]:
+        why = f"it left timeline {before} at {lsn_text(ends[before])}, and {lsn_text(lsn)} was already read"
+    else:
+        log.info("server was promoted source=%s timeline=%d before=%d", reading.source, now, before)
+        return
+    raise SlotLost(
+        reading.where, "a standby was promoted that had not received all that was read", why=why,
+        fix=f"{_FULL_REFRESH}, and takes back what the new primary never had",
+    )  # fmt: skip
+
+
+def _go_on_after_upgrade(reading: Reading, sql: Connection, log_cursor: str) -> None:
+    """Go on in a cluster that `pg_upgrade` made of the one that was read, if the catalog says so.
+
+    `pg_upgrade` makes a slot anew only if nothing was left to read in the old one (PostgreSQL manual,
+    "pg_upgrade", "Prepare for publisher upgrades"): the position it gives the slot continues ours.
+    """
+    cursor, connection = reading.state[log_cursor], reading.entry.connection
+    moved = slot.find(sql, reading.slot)
+    if connection.upgraded_from != cursor["system"]:
+        hint = f'; after pg_upgrade with its slot kept, write `upgraded_from: "{cursor["system"]}"`'
+        raise SlotLost(
+            reading.where, "this is another database cluster than the one read so far",
+            why="its system identifier differs; positions in the log mean nothing here",
+            fix="correct the connection URL, or run `python -m groundwork full-refresh` for it"
+            + (f"{hint} in the catalog's connection" if moved else ""),
+        )  # fmt: skip
+    if moved is None:
+        return  # `slot.check` says what is lost
+    epoch = cursor["epoch"] + (moved.confirmed_lsn <= lsn_number(cursor["lsn"]))
+    reading.state[log_cursor] = cursor | {
+        "epoch": epoch, "lsn": lsn_text(moved.confirmed_lsn), "system": reading.system,
+        "timeline": reading.timeline,
+    }  # fmt: skip
+    for name, known in reading.state.items():
+        reading.state[name] = {n: value for n, value in known.items() if n not in _PUBLISHED}
+    reading.events.append({"event": "cluster_upgraded", "system": reading.system})
+    log.warning(
+        "goes on after pg_upgrade source=%s position=%s", reading.source, reading.state[log_cursor]["lsn"]
+    )
