@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -28,6 +28,7 @@ from groundwork.durations import Duration
 from groundwork.errors import CatalogError
 from groundwork.rest_catalog import Paging, RestAnswer, RestConnection, RestCursor
 from groundwork.settings import Named
+from groundwork.sizes import Size
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
 _TYPE = re.compile(r"text|integer|float|boolean|date|timestamp|json|decimal\(\d{1,2},\d{1,2}\)")
@@ -135,13 +136,29 @@ class Source(_Entry):
     description: str = ""
 
 
+class SlotLag(_Entry):
+    """How much log a server may keep for us; see `groundwork.sources.retention`."""
+
+    alert: Size = 5 << 30
+    """From here on `watch` calls for help."""
+    drop: Size | None = None
+    """From here on the slot is dropped, and the tables are copied again by the next run. None: never."""
+
+    @model_validator(mode="after")
+    def _alert_comes_first(self) -> SlotLag:
+        if self.drop is not None and self.drop <= self.alert:
+            raise ValueError("drop: must be more than 'alert', so that somebody hears of it before")
+        return self
+
+
 class PostgresConnection(_Entry):
     """How to reach a PostgreSQL: a named URL, and what was prepared there."""
 
     url: Named
     publication: str = "groundwork"
-    slot: str = ""
-    """Name of the replication slot; derived from source and bucket when empty."""
+    slot: str = Field("", pattern="^[a-z0-9_]{0,63}$")
+    """Name of the replication slot, derived from source and bucket when empty; another ends in ``_b``."""
+    slot_lag: SlotLag = SlotLag()
 
 
 class PostgresStream(Stream):
@@ -253,6 +270,22 @@ class Catalog(Mapping[str, AnySource]):
     def __len__(self) -> int:
         """Number of sources."""
         return len(self._sources)
+
+
+def check_streams(entry: AnySource, streams: Iterable[str]) -> None:
+    """Refuse streams that a source does not have.
+
+    Raises:
+        CatalogError: for the first of them, with a guess.
+    """
+    for stream in streams:
+        if stream not in entry.streams:
+            known = list(entry.streams)
+            raise CatalogError(
+                f"source '{entry.source}'",
+                f"there is no stream '{stream}' ({', '.join(known)})",
+                fix=_guess(stream, known).removeprefix(". "),
+            )
 
 
 def load_catalog(directory: Path) -> Catalog:

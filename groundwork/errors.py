@@ -13,6 +13,7 @@
     │   ├── SourceRefused       wrong credentials or missing rights
     │   ├── SourceBusy          another run reads this source now
     │   ├── SlotLost            the replication slot cannot give what comes next
+    │   ├── StreamsQuarantined  some streams cannot be read and are left out; all others were read
     │   ├── ProtocolError       bytes that are not what the protocol allows
     │   └── AnswerUnusable      an API answered something that is not data
     └── WarehouseError          the warehouse cannot be opened, or refused a statement
@@ -23,9 +24,15 @@ names, counts, sizes and positions only. Causes are chained (``raise … from``)
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class GroundworkError(Exception):
     """Base of all errors that Groundwork raises on purpose."""
+
+    table: str = ""
+    """The one table it is about (``schema.table``), so that others need not suffer; set by `about`."""
 
     def __init__(self, where: str, what: str, *, why: str = "", fix: str = "") -> None:
         """Compose the one-line message.
@@ -47,6 +54,16 @@ class GroundworkError(Exception):
 
 def _rebuild(kind: type[GroundworkError], where: str, what: str, why: str, fix: str) -> GroundworkError:
     return kind(where, what, why=why, fix=fix)
+
+
+@contextmanager
+def about(table: str) -> Iterator[None]:
+    """Errors from here are about one table, unless they say so of another themselves."""
+    try:
+        yield
+    except GroundworkError as error:
+        error.table = error.table or table
+        raise
 
 
 class CatalogError(GroundworkError):
@@ -95,6 +112,10 @@ class SourceBusy(SourceError):
 
 class SlotLost(SourceError):
     """The replication slot cannot give what comes next; reading on would lose changes."""
+
+
+class StreamsQuarantined(SourceError):
+    """Some streams cannot be read and are left out until they can be; all others were read and committed."""
 
 
 class ProtocolError(SourceError):

@@ -13,7 +13,7 @@ import tempfile
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,10 +26,10 @@ import pyarrow.parquet as pq
 
 from groundwork import catalog, manifest
 from groundwork.bucket import Bucket
-from groundwork.errors import GroundworkError
+from groundwork.errors import GroundworkError, StreamsQuarantined
 from groundwork.manifest import Manifest, StoredRows, batch_name
 from groundwork.settings import Resolve
-from groundwork.sources import Checkpoint, Rows, Source
+from groundwork.sources import Checkpoint, Cursors, Rows, Source, Undo, quarantined
 from groundwork.sources.views import sequences
 
 log = logging.getLogger(__name__)
@@ -54,8 +54,33 @@ class Extracted:
     operations: dict[str, int] = field(default_factory=dict)
     """Rows per operation."""
     events: list[dict[str, Any]] = field(default_factory=list)
+    quarantined: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Streams that are left out, each with ``since``, ``table`` and ``why``."""
+    slot: dict[str, Any] = field(default_factory=dict)
+    """How much log the source held back for us, ``before`` and ``after``; ``concern`` if it is too much."""
     bytes: int = 0
     seconds: float = 0.0
+
+    def insist(self) -> None:
+        """Fail if a stream was left out; to be called when all else is done.
+
+        Raises:
+            StreamsQuarantined: naming each, since when and why.
+        """
+        if self.quarantined:
+            raise StreamsQuarantined(
+                f"source '{self.source}'",
+                "left out: " + "; ".join(self.complaints),
+                fix="all other streams were read; once mended, a stream is copied again by the next run",
+            )
+
+    @property
+    def complaints(self) -> list[str]:
+        """What is to be said of each stream that was left out."""
+        return [
+            f"stream {stream} ({mark['table']}) since {mark['since']}: {mark['why'].rstrip('.')}"
+            for stream, mark in self.quarantined.items()
+        ]
 
 
 def open_source(entry: catalog.AnySource, resolve: Resolve, bucket: Bucket) -> Source:
@@ -87,6 +112,7 @@ def extract(
     *,
     run_id: str = "",
     full_refresh: bool = False,
+    refresh: Collection[str] = (),
 ) -> Extracted:
     """Read a source from its newest manifest on, until it is caught up.
 
@@ -98,31 +124,43 @@ def extract(
         bucket: where batches go; it also holds the cursors.
         run_id: the flow run on whose behalf this is.
         full_refresh: forget the cursors and read everything again.
+        refresh: streams to read again, beside what is new of the others.
 
     Raises:
+        CatalogError: when there is no stream of such a name.
         SourceError: when the source cannot be read.
         ManifestConflict: when another run of this source was faster.
         BucketError: when the bucket cannot be reached.
     """
     started = time.monotonic()
     report = Extracted(entry.source)
+    catalog.check_streams(entry, refresh)
     with _claimed(source), _scratch() as scratch:
         # Only now: what another run committed while we waited for it counts.
         state = manifest.latest(bucket, entry.source)
         last = state.batch_id if state else 0
         stale = state is None or manifest.now() - state.stored_at >= entry.update_every
         batch = OpenBatch(bucket, entry.source, last + 1, run_id, scratch)
-        cursors = state.cursors if state else {}
-        if full_refresh:
-            forget = getattr(source, "forget", None)
-            cursors = forget(cursors) if forget else {}
+        cursors: Cursors = state.cursors if state else {}
+        asked: list[dict[str, Any]] = []
+        if full_refresh or refresh:
+            again = () if full_refresh else refresh
+            cursors = _forget(source, cursors, again)
+            asked = [{"event": "full_refresh", "streams": sorted(again or entry.streams)}]
         reading = source.read(cursors)
         try:
             for item in reading:
                 if isinstance(item, Rows):
                     batch.add(item)
+                    continue
+                if isinstance(item, Undo):
+                    batch.abandon()
+                    batch = OpenBatch(bucket, entry.source, batch.batch_id, run_id, scratch)
+                    continue
+                report.quarantined = quarantined(item.cursors)
                 # A quiet source is confirmed once per update_every: that is how the ledger knows we looked.
-                elif batch.rows or item.events or item.heartbeat or stale:
+                if batch.rows or item.events or item.heartbeat or stale:
+                    item.events, asked = asked + item.events, []
                     committed = batch.commit(item)
                     item.committed = True
                     _count(report, committed)
@@ -133,11 +171,21 @@ def extract(
             if close:
                 close()
     report.seconds = time.monotonic() - started
+    report.slot = getattr(source, "standing", {})
     log.info(
         "extracted source=%s batches=%d rows=%d bytes=%d seconds=%.1f",
         entry.source, len(report.batches), sum(report.rows.values()), report.bytes, report.seconds,
     )  # fmt: skip
     return report
+
+
+def _forget(source: Source, cursors: Cursors, streams: Collection[str]) -> Cursors:
+    """The cursors without those of some streams, or of all when none are named."""
+    forget = getattr(source, "forget", None)
+    if forget:
+        kept: Cursors = forget(cursors, streams) if streams else forget(cursors)
+        return kept
+    return {name: known for name, known in cursors.items() if streams and name not in streams}
 
 
 def _claimed(source: Source) -> AbstractContextManager[None]:
@@ -169,7 +217,7 @@ class OpenBatch:
 
     def __init__(self, bucket: Bucket, source: str, batch_id: int, run_id: str, scratch: Path) -> None:
         """Begin; nothing is written before the first rows."""
-        self._bucket, self._source, self._batch_id = bucket, source, batch_id
+        self._bucket, self._source, self.batch_id = bucket, source, batch_id
         self._run_id, self._scratch = run_id, scratch
         self._started_at, self._mark = manifest.now(), uuid.uuid4().hex[:8]
         self._open: dict[str, OpenObject] = {}
@@ -191,11 +239,18 @@ class OpenBatch:
             self._store(rows.stream)
             current = None
         if current is None:
-            path = self._scratch / f"{rows.stream}-{self._batch_id}.parquet"
+            path = self._scratch / f"{rows.stream}-{self.batch_id}.parquet"
             current = self._open[rows.stream] = OpenObject(path, table.schema)
         current.append(table)
         if current.bytes >= OBJECT_BYTES:
             self._store(rows.stream)
+
+    def abandon(self) -> None:
+        """Let go of what is open; what was stored already has no manifest and is never read."""
+        for stream in list(self._open):
+            done = self._open.pop(stream)
+            done.close()
+            done.path.unlink(missing_ok=True)
 
     def commit(self, checkpoint: Checkpoint) -> Manifest:
         """Store what is open, then the manifest: from here on the batch happened."""
@@ -203,10 +258,11 @@ class OpenBatch:
             self._store(stream)
         committed = Manifest(
             source=self._source,
-            batch_id=self._batch_id,
+            batch_id=self.batch_id,
             cursors=checkpoint.cursors,
             objects=self._stored,
             events=checkpoint.events,
+            slot=checkpoint.slot,
             started_at=self._started_at,
             stored_at=manifest.now(),
             run_id=self._run_id,
@@ -227,7 +283,7 @@ class OpenBatch:
         if "_sequence" not in have:
             first = self._rows[rows.stream]
             numbers = np.arange(first, first + frame.height)
-            batch = np.full(frame.height, self._batch_id, np.uint64)
+            batch = np.full(frame.height, self.batch_id, np.uint64)
             added.append(sequences(batch, numbers).alias("_sequence"))
         if "_unchanged" not in have:
             added.append(pl.lit(None, dtype=pl.String).alias("_unchanged"))
@@ -246,7 +302,7 @@ class OpenBatch:
         self._parts[stream] += 1
         # The writer's mark keeps two runs that race for one batch from ever writing the same key.
         name = f"part-{part:05d}-{self._mark}.parquet"
-        key = f"{self._source}/data/{stream}/{batch_name(self._batch_id)}/{name}"
+        key = f"{self._source}/data/{stream}/{batch_name(self.batch_id)}/{name}"
         try:
             sha256 = done.close()
             self._bucket.put(key, done.path)

@@ -42,6 +42,8 @@ class Manifest(BaseModel):
     cursors: dict[str, Any]
     objects: list[StoredRows]
     events: list[dict[str, Any]] = []
+    slot: dict[str, Any] = {}
+    """How much log the source held back for us before the run, see `groundwork.sources.retention`."""
     started_at: datetime
     stored_at: datetime
     run_id: str = ""

@@ -15,6 +15,16 @@ Cursors = Mapping[str, Any]
 """Where reading goes on: one JSON-able value per stream, and ``log`` for a change log."""
 
 
+QUARANTINED = "quarantined"
+"""The part of a stream's cursor that says since when it is left out, and why."""
+
+
+def quarantined(cursors: Cursors) -> dict[str, dict[str, str]]:
+    """The streams that are left out, each with ``since``, ``table`` and ``why``."""
+    marked = {n: known for n, known in cursors.items() if isinstance(known, dict) and QUARANTINED in known}
+    return {stream: known[QUARANTINED] for stream, known in marked.items()}
+
+
 @dataclass(frozen=True)
 class Rows:
     """Some rows of one stream, in the source's order.
@@ -41,13 +51,20 @@ class Checkpoint:
     """What happened besides rows (columns added, a table truncated, …); JSON-able."""
     heartbeat: bool = False
     """Commit even without rows, so that the cursors move."""
+    slot: dict[str, Any] = field(default_factory=dict)
+    """How much log the source held back for us; kept in the manifest, and no reason to write one."""
     committed: bool = False
     """Set by `groundwork.extract` when the manifest is durable."""
+
+
+@dataclass(frozen=True)
+class Undo:
+    """The rows since the last checkpoint never were: they hold a part of a stream that cannot be read."""
 
 
 class Source(Protocol):
     """Anything that can be read from a position on."""
 
-    def read(self, cursors: Cursors) -> Iterator[Rows | Checkpoint]:
+    def read(self, cursors: Cursors) -> Iterator[Rows | Checkpoint | Undo]:
         """Yield what is new since ``cursors``, ending with a `Checkpoint` when caught up."""
         ...

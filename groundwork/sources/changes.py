@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Generator
 
-from groundwork.errors import SlotLost
+from groundwork.errors import SlotLost, about
 from groundwork.sources import Checkpoint, Rows, slot
 from groundwork.sources.pgoutput import Decoded, Decoder
 from groundwork.sources.reading import LOG, Reading
@@ -75,7 +75,8 @@ def read_log(
                 if relation.name in streams:
                     shapes[streams[relation.name]] = relation
                 if relation.id in oids:
-                    check_names(f"{reading.where}, table {relation.name}", relation.columns)
+                    with about(relation.name):
+                        check_names(f"{reading.where}, table {relation.name}", relation.columns)
             unknown = unseen_parts(tables, decoded.parts, state) or unknown
             caught_up = caught_up or _holds(decoded, barrier)
             stream.keep(int(framed.ends[count - 1]))
@@ -85,14 +86,12 @@ def read_log(
                 continue
             state[LOG] = state[LOG] | {"lsn": lsn_text(decoded.end_lsn)}
             behind = decoded.end_lsn - start
-            checkpoint = Checkpoint(
-                dict(state), list(reading.events), heartbeat=pending > 0 or behind > HEARTBEAT_BYTES
-            )
+            checkpoint = reading.checkpoint(heartbeat=pending > 0 or behind > HEARTBEAT_BYTES)
             yield checkpoint
             if checkpoint.committed:
                 stream.acknowledge(decoded.end_lsn)
                 start, pending = decoded.end_lsn, 0
-                reading.events.clear()
+                reading.settled()
             if caught_up:
                 stream.end_stream()
                 return unknown or any(differs(tables[name], shape) for name, shape in shapes.items())

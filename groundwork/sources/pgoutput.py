@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from groundwork.errors import ProtocolError
+from groundwork.errors import ProtocolError, about
 from groundwork.sources.described import Described, Parts
 from groundwork.sources.framing import HEADER, Framed
 from groundwork.sources.tuples import Changes, Relation, Stamp, Walk, byte, check_identity
@@ -220,9 +220,10 @@ class Decoder:
                 continue
             own = transaction[rows]
             stamp = Stamp(commit_lsn[own] + self._raised, committed_at[own], ordinal[rows])
-            check_identity(relation, key, kinds[rows], buffer.bytes[body[rows] + 5])
-            walked = Walk(buffer, relation, body[rows], ends[rows], kinds[rows], stamp, key)
-            result.changes.extend(walked.changes())
+            with about(relation.name):
+                check_identity(relation, key, kinds[rows], buffer.bytes[body[rows] + 5])
+                walked = Walk(buffer, relation, body[rows], ends[rows], kinds[rows], stamp, key)
+                result.changes.extend(walked.changes())
             result.rows += len(rows)
         for index in np.flatnonzero((kinds == ord("T")) | (kinds == ord("M"))).tolist():
             text = buffer.bytes[body[index] : ends[index]].tobytes()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
 from groundwork import catalog
-from groundwork.sources import Cursors
+from groundwork.sources import QUARANTINED, Checkpoint, Cursors, quarantined
 from groundwork.sources.address import Address
-from groundwork.sources.slot import lsn_number
+from groundwork.sources.slot import lsn_number, lsn_text, second_name
 from groundwork.sources.wire import Connection
 
 LOG = "_log"
@@ -26,13 +28,21 @@ class Reading:
     address: Address
     where: str
     """The source, for errors."""
-    slot: str
-    """The replication slot's name."""
+    base: str
+    """The slot's first name, and the name of the claim; a slot made anew has the other of two names."""
     state: dict[str, Any]
     events: list[dict[str, Any]] = field(default_factory=list)
     """What happened besides rows since the last checkpoint."""
     system: str = ""
     """The cluster's own number."""
+    standing: dict[str, Any] = field(default_factory=dict)
+    """How much log the server held back for us ``before`` the run, for the manifest."""
+    whole: set[str] = field(default_factory=set)
+    """The ``full_table`` streams that this run has read."""
+
+    def __post_init__(self) -> None:
+        """Remember what is committed, to fall back on."""
+        self.settled()
 
     @property
     def source(self) -> str:
@@ -50,6 +60,27 @@ class Reading:
         """Whether a slot keeps the log for us."""
         return "slot" in self.state.get(LOG, {})
 
+    @property
+    def slot(self) -> str:
+        """The slot that is read, by its name in the cursor."""
+        return str(self.state[LOG]["slot"])
+
+    @property
+    def slots(self) -> tuple[str, str]:
+        """Both names that a slot of ours can have."""
+        return self.base, second_name(self.base)
+
+    @property
+    def needed(self) -> str:
+        """The slot that the newest manifest names, empty without one: it stays until there is a newer."""
+        log = self.state.get(LOG, {})
+        return str(log.get("slot", log.get("former", "")))
+
+    @property
+    def next_slot(self) -> str:
+        """The name under which a slot can be made while the one that is needed is still there."""
+        return self.slots[1] if self.needed == self.base else self.base
+
     def connection(self, *, replication: bool = False) -> Connection:
         """Another connection to the source."""
         return Connection(self.address, self.where, replication=replication)
@@ -60,12 +91,44 @@ class Reading:
         epoch = before.get("epoch", 0)
         if position <= lsn_number(before.get("lsn", "0/0")):
             epoch += 1
-        self.state[LOG] = {"epoch": epoch}
+        self.state[LOG] = {"epoch": epoch, "former": self.needed}
 
-    def without_log(self) -> Cursors:
-        """What must outlive a full refresh: that sequences go on rising, even in another cluster."""
-        kept = self.state.get(LOG)
-        return {LOG: {name: kept[name] for name in ("lsn", "epoch") if name in kept}} if kept else {}
+    def follow(self, slot: str, position: int) -> None:
+        """From now on the log is read from this slot."""
+        epoch = self.state[LOG]["epoch"]
+        self.state[LOG] = {
+            "epoch": epoch, "lsn": lsn_text(position), "slot": slot, "system": self.system,
+        }  # fmt: skip
+
+    def forget(self, streams: Collection[str] = ()) -> Cursors:
+        """The cursors without the history of some streams; of all, and without the slot, when none are named.
+
+        What outlives even that is that sequences go on rising, be it in another cluster.
+        """
+        if streams:
+            return {n: _without_history(known) if n in streams else known for n, known in self.state.items()}
+        state: dict[str, Any] = {n: {QUARANTINED: mark} for n, mark in quarantined(self.state).items()}
+        if kept := self.state.get(LOG):
+            state[LOG] = {n: kept[n] for n in ("lsn", "epoch") if n in kept} | {"former": self.needed}
+        return state
+
+    def checkpoint(self, *, heartbeat: bool = False) -> Checkpoint:
+        """All rows so far, with the cursors and events as they are now."""
+        return Checkpoint(dict(self.state), list(self.events), heartbeat=heartbeat, slot=dict(self.standing))
+
+    def settled(self) -> None:
+        """The last checkpoint is durable, or nothing was new: from here on is what `undo` takes back."""
+        self.events.clear()
+        self._kept = copy.deepcopy((self.state, self.whole))
+
+    def undo(self) -> None:
+        """Go back to the last checkpoint."""
+        self.events.clear()
+        self.state, self.whole = copy.deepcopy(self._kept)
+
+
+def _without_history(cursor: dict[str, Any]) -> dict[str, Any]:
+    return {name: known for name, known in cursor.items() if name != "snapshot"}
 
 
 def at(position: int) -> str:

@@ -8,11 +8,15 @@ changes we can never read: that is refused, because PostgreSQL itself would go o
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from groundwork.errors import SlotLost, SourceBusy
 from groundwork.sources.wire import Connection, quoted
+
+log = logging.getLogger(__name__)
 
 SECONDS_TO_WAIT = 10.0
 """How long the server may take to notice that a run has died, before we take it for alive."""
@@ -32,6 +36,28 @@ def slot_name(source: str, bucket_url: str) -> str:
     """The slot of a source, one per bucket: another environment never takes our changes away."""
     mark = hashlib.sha256(f"{bucket_url}/{source}".encode()).hexdigest()[:8]
     return f"groundwork_{source[:40]}_{mark}"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How much log a slot keeps on the server, in bytes (view ``pg_replication_slots``)."""
+
+    held: int
+    """Log that cannot be removed because of it."""
+    behind: int
+    """Log that was written since what we confirmed last."""
+    wal_status: str
+    """``reserved``, ``extended``, ``unreserved`` (it may be lost soon) or ``lost``."""
+    left: int | None
+    """What can still be written before it is lost; None without a limit."""
+    limit: int | None
+    """``max_slot_wal_keep_size``; None without one."""
+
+
+def second_name(name: str) -> str:
+    """The other name of a slot, also within PostgreSQL's 63 bytes: a new one is made beside the old one."""
+    other = f"{name[:61]}_b"
+    return other if other != name else f"{name[:61]}_c"
 
 
 def lsn_number(text: str) -> int:
@@ -56,6 +82,29 @@ def find(connection: Connection, name: str) -> Slot | None:
         return None
     active_pid, confirmed, status = found[0]
     return Slot(name, active_pid, lsn_number(confirmed or "0/0"), status or "")
+
+
+_STANDING = """
+with written as (
+    select case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_lsn() end as lsn
+)
+select coalesce(lsn - restart_lsn, 0), coalesce(lsn - confirmed_flush_lsn, 0), coalesce(wal_status, ''),
+    safe_wal_size, (select setting from pg_settings where name = 'max_slot_wal_keep_size')
+from pg_replication_slots, written where slot_name = :name
+"""
+
+
+def standing(connection: Connection, name: str) -> Standing | None:
+    """How a slot stands, if there is one of this name."""
+    found = connection.run(_STANDING, name=name)
+    if not found:
+        return None
+    held, behind, status, left, limit = found[0]
+    megabytes = int(limit)
+    return Standing(
+        int(held), int(behind), status, None if left is None else int(left),
+        megabytes << 20 if megabytes >= 0 else None,
+    )  # fmt: skip
 
 
 def claim(connection: Connection, name: str, where: str) -> None:
@@ -153,3 +202,22 @@ def drop(connection: Connection, name: str) -> None:
         "select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = :name",
         name=name,
     )
+
+
+def drop_others(connection: Connection, names: Collection[str], needed: str, where: str) -> None:
+    """Remove what earlier slots, or attempts at one, left behind.
+
+    Args:
+        connection: an ordinary connection.
+        names: all names that a slot of this source can have.
+        needed: the one that stays.
+        where: the source, for errors.
+
+    Raises:
+        SourceBusy: when another run reads one of them.
+    """
+    for name in names:
+        if name != needed and find(connection, name):
+            wait_until_free(connection, name, where)
+            drop(connection, name)
+            log.info("dropped slot=%s", name)

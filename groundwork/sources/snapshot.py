@@ -13,13 +13,14 @@ from collections.abc import Iterator
 
 import polars as pl
 
-from groundwork.errors import CatalogError
+from groundwork.errors import CatalogError, about
 from groundwork.sources import Checkpoint, Rows, copytext, slot
-from groundwork.sources.reading import LOG, Reading, at
+from groundwork.sources.reading import Reading, at
 from groundwork.sources.shapes import copied, uncopied
 from groundwork.sources.slot import lsn_text
 from groundwork.sources.tables import Table
 from groundwork.sources.views import nulls
+from groundwork.sources.waiting import told_while_waiting
 from groundwork.sources.wire import Connection
 
 log = logging.getLogger(__name__)
@@ -31,6 +32,11 @@ def whole_table(reading: Reading, table: Table) -> Iterator[Rows]:
     Raises:
         CatalogError: when the stream was read from the log before.
     """
+    with about(table.full_name):
+        yield from _whole_table(reading, table)
+
+
+def _whole_table(reading: Reading, table: Table) -> Iterator[Rows]:
     if "snapshot" in reading.state.get(table.stream, {}):
         raise CatalogError(
             f"catalog: {reading.source}.streams.{table.stream}.replication",
@@ -51,9 +57,10 @@ def history(reading: Reading, tables: dict[str, Table]) -> Iterator[Rows | Check
     if not new:
         return
     first = not reading.has_slot
-    temporary = f"{reading.slot[:50]}_{uuid.uuid4().hex[:8]}"
+    temporary = f"{reading.base[:50]}_{uuid.uuid4().hex[:8]}"
     with reading.connection(replication=True) as keeper, reading.connection() as copying:
-        position, name = slot.create_temporary(keeper, temporary)
+        with told_while_waiting(reading):
+            position, name = slot.create_temporary(keeper, temporary)
         if first:
             reading.begin_log(position)
         place = position + reading.raised
@@ -61,19 +68,22 @@ def history(reading: Reading, tables: dict[str, Table]) -> Iterator[Rows | Check
         copying.run(f"set transaction snapshot '{name}'")
         for table, whole in new:
             log.info("copying source=%s stream=%s", reading.source, table.stream)
-            if whole:
-                yield Rows(table.stream, _gone(table, place))
-            yield from _copy(reading, copying, table, place)
+            with about(table.full_name):
+                if whole:
+                    yield Rows(table.stream, _gone(table, place))
+                yield from _copy(reading, copying, table, place)
             cursor = state.get(table.stream, {})
             state[table.stream] = copied(table, cursor, lsn_text(position), whole=whole)
         if first:
-            # A slot of this name is of before a refresh, or of an attempt that was never committed.
+            # Under the name that is not in use: the newest manifest's slot stays until there is a newer one.
             copying.run("commit")
-            slot.drop(copying, reading.slot)
-            slot.make_permanent(keeper, temporary, reading.slot)
-            state[LOG] |= {"lsn": lsn_text(position), "slot": reading.slot, "system": reading.system}
-        yield Checkpoint(dict(state), list(reading.events), heartbeat=True)
-        reading.events.clear()
+            fresh = reading.next_slot
+            slot.make_permanent(keeper, temporary, fresh)
+            reading.follow(fresh, position)
+        yield reading.checkpoint(heartbeat=True)
+        reading.settled()
+        if first:
+            slot.drop_others(copying, reading.slots, reading.slot, reading.where)
 
 
 def _copy(reading: Reading, copying: Connection, table: Table, position: int | None) -> Iterator[Rows]:

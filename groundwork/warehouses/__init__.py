@@ -42,6 +42,7 @@ LEDGER_COLUMNS: Mapping[str, str] = {
     "objects": WHOLE,
     "operations": TEXT,
     "events": TEXT,
+    "slot": TEXT,
     "started_at": INSTANT,
     "stored_at": INSTANT,
     "loaded_at": INSTANT,

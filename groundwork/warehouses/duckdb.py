@@ -207,6 +207,7 @@ class DuckDB:
             "objects": len(batch.objects),
             "operations": json.dumps(batch.operations, sort_keys=True),
             "events": json.dumps(batch.events),
+            "slot": json.dumps(batch.slot),
             "started_at": batch.started_at.replace(tzinfo=None),
             "stored_at": batch.stored_at.replace(tzinfo=None),
             "loaded_at": loaded_at,
