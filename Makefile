@@ -11,7 +11,7 @@ export UV_COMPILE_BYTECODE := 1
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve check format render test test-fast test-versions bench clean
+.PHONY: help setup demo serve check format render test test-fast test-versions bench bench-cdc bench-snapshot clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -61,6 +61,16 @@ test-versions: setup ## the tests of change capture on PostgreSQL 14, 15, 16, 17
 
 bench: setup ## measure; peers are installed in environments of their own
 	$(PYTHON) -m benchmarks
+
+# Five rounds; the peers that take minutes take part in SLOW of them, and each row of the tables says in how many.
+ROUNDS := 5
+SLOW := 2
+
+bench-cdc: setup ## measure change capture beside pg_recvlogical, Debezium, dlt and plain Python (ROUNDS=, SLOW=)
+	$(PYTHON) -m benchmarks cdc --rounds $(ROUNDS) --slow-rounds $(SLOW)
+
+bench-snapshot: setup ## measure the snapshot beside DuckDB's extension, ADBC and dlt (ROUNDS=, SLOW=)
+	$(PYTHON) -m benchmarks snapshot --rounds $(ROUNDS) --slow-rounds $(SLOW)
 
 clean: ## remove what ran here (data, logs), keep what is installed
 	rm -rf .groundwork dbt/target dbt/logs logs

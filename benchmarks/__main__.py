@@ -12,11 +12,14 @@ from typing import Any
 
 from benchmarks import report
 from benchmarks.ground import Ground
-from benchmarks.measure import ROOT, BenchError
+from benchmarks.measure import ROOT, BenchError, Rounds
 
 BENCHES = {
     "end-to-end": ("end_to_end", "a million changes: slot, S3, landing, dbt; beside dlt's extract and load"),
-    "cdc": ("cdc", "a million changes: slot to Parquet in S3; beside pg_recvlogical, dlt, plain Python"),
+    "cdc": (
+        "cdc",
+        "a million changes: slot to Parquet in S3; beside pg_recvlogical, Debezium, dlt, plain code",
+    ),
     "snapshot": (
         "snapshot",
         "two million rows: table to Parquet in S3; beside dlt, ADBC, DuckDB's extension",
@@ -31,19 +34,23 @@ def main() -> int:
     """Run what is asked for and write it down."""
     asked = arguments()
     chosen = list(BENCHES) if asked.bench == "all" else [asked.bench]
+    rounds = Rounds(asked.rounds, min(asked.slow_rounds, asked.rounds))
     keep = asked.scale == 1 and not asked.only and not asked.dry
     with Ground(asked.home, asked.scale, lambda text: print(text, file=sys.stderr, flush=True)) as ground:
         for bench in chosen:
             module, _ = BENCHES[bench]
-            run: Callable[[Ground, int, str], list[dict[str, Any]]]
+            run: Callable[[Ground, Rounds, str], list[dict[str, Any]]]
             run = import_module(f"benchmarks.{module}").run
             began = time.monotonic()
             try:
-                runs = run(ground, asked.rounds, asked.only)
+                runs = run(ground, rounds, asked.only)
             except BenchError as error:
                 print(f"{bench}: {error}", file=sys.stderr)
                 return 1
-            result = report.result(bench, runs, asked.rounds, asked.scale, time.monotonic() - began)
+            if not runs:
+                print(f"{bench}: nobody's name holds '{asked.only}'", file=sys.stderr)
+                return 1
+            result = report.result(bench, runs, rounds, asked.scale, time.monotonic() - began)
             print(report.section(bench, result))
             if keep:
                 report.keep(ROOT, bench, result)
@@ -61,6 +68,7 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("bench", nargs="?", default="all", choices=[*BENCHES, "all"], metavar="bench")
     parser.add_argument("--rounds", type=int, default=3, help="how often each is run, in turn (3)")
+    parser.add_argument("--slow-rounds", type=int, default=1, help="and those that take minutes (1)")
     parser.add_argument("--scale", type=float, default=1.0, help="part of the rows; 0.01 for a look (1)")
     parser.add_argument("--only", default="", help="contenders whose name holds this")
     parser.add_argument("--dry", action="store_true", help="write nothing down")

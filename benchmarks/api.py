@@ -17,7 +17,7 @@ from benchmarks.check import parquet_rows, same
 from benchmarks.environments import environment
 from benchmarks.ground import Ground
 from benchmarks.load import ours
-from benchmarks.measure import Contender, Measured, interleave, measure
+from benchmarks.measure import Contender, Measured, Rounds, interleave, measure
 
 RECORDS = 100_000
 SOURCE = "records"
@@ -47,7 +47,7 @@ streams:
 """
 
 
-def run(ground: Ground, rounds: int, only: str) -> list[dict[str, Any]]:
+def run(ground: Ground, rounds: Rounds, only: str) -> list[dict[str, Any]]:
     """Measure against one server."""
     records = int(RECORDS * ground.scale)
     with api_server(records) as url:

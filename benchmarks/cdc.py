@@ -9,17 +9,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from benchmarks import notes
 from benchmarks.check import changes_are_right, parquet_rows, same
 from benchmarks.environments import environment
-from benchmarks.ground import PUBLICATION, Database, Ground, other_url
-from benchmarks.measure import Contender, Measured, interleave, measure
-from benchmarks.workloads import WORKLOADS, catalog_entry
+from benchmarks.ground import PUBLICATION, Database, Ground, address_parts, other_url
+from benchmarks.measure import Contender, Measured, Rounds, interleave, measure
+from benchmarks.workloads import WORKLOADS, catalog_entry, operations
 from demo.postgres import binaries
 
 CONTENDERS = Path(__file__).with_name("contenders")
 
 
-def run(ground: Ground, rounds: int, only: str) -> list[dict[str, Any]]:
+def run(ground: Ground, rounds: Rounds, only: str) -> list[dict[str, Any]]:
     """Measure both workloads."""
     runs = []
     for workload in WORKLOADS.values():
@@ -32,10 +33,11 @@ def run(ground: Ground, rounds: int, only: str) -> list[dict[str, Any]]:
 def contenders(ground: Ground, database: Database) -> list[Contender]:
     """Everybody who reads the changes."""
     return [
-        Contender("pg_recvlogical > /dev/null (the limit)", lambda: recvlogical(database)),
-        Contender("groundwork", lambda: groundwork(ground, database)),
+        Contender(notes.LIMIT, lambda: recvlogical(database)),
+        Contender(notes.OURS, lambda: groundwork(ground, database)),
         Contender("psycopg2 + plain Python", lambda: psycopg2(ground, database)),
-        Contender("dlt", lambda: dlt(ground, database), slow=True),
+        Contender(notes.DLT, lambda: dlt(ground, database), slow=True),
+        Contender(notes.DEBEZIUM, lambda: debezium(ground, database), slow=True),
     ]
 
 
@@ -122,6 +124,28 @@ def dlt(ground: Ground, database: Database, *, destination: str = "filesystem") 
         program = CONTENDERS / "dlt_changes.py"
         measured = measure([environment("dlt", ground.home), program, json.dumps(asked)], DLT, database.pid)
         same("changes that dlt counts", ground.facts(database)["changes"], measured.said["rows"])
+    return measured
+
+
+def debezium(ground: Ground, database: Database) -> Measured:
+    """Debezium's engine within Python, its events to Parquet in S3."""
+    changes = ground.facts(database)["changes"]
+    with copied_slot(database) as slot, ground.prefix() as bucket, ground.directory() as directory:
+        name, _, prefix = bucket.removeprefix("s3://").partition("/")
+        asked = {
+            "database": address_parts(database),
+            "slot": slot,
+            "publication": PUBLICATION,
+            "changes": changes,
+            "directory": str(directory),
+            "s3": ground.s3_options(),
+            "bucket": name,
+            "prefix": prefix,
+        }
+        program = [environment("debezium", ground.home), CONTENDERS / "debezium_changes.py"]
+        measured = measure([*program, json.dumps(asked)], None, database.pid)
+        same("changes in Parquet", changes, parquet_rows(ground, bucket))
+        same("changes of each kind", operations(changes), measured.said.pop("operations"))
     return measured
 
 

@@ -12,11 +12,11 @@ from benchmarks import cdc
 from benchmarks.check import same
 from benchmarks.ground import Database, Ground
 from benchmarks.load import ours
-from benchmarks.measure import ROOT, Contender, Measured, interleave, measure
+from benchmarks.measure import ROOT, Contender, Measured, Rounds, interleave, measure
 from benchmarks.workloads import WORKLOADS, Workload, catalog_entry
 
 
-def run(ground: Ground, rounds: int, only: str) -> list[dict[str, Any]]:
+def run(ground: Ground, rounds: Rounds, only: str) -> list[dict[str, Any]]:
     """Measure both workloads, each from the state after its first snapshot."""
     runs = []
     for workload in WORKLOADS.values():

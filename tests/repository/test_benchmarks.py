@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import report
+from benchmarks import report, targets
 from benchmarks.__main__ import BENCHES
-from benchmarks.notes import NOTES, TITLES
+from benchmarks.notes import DEBEZIUM, NOTES, OURS, TITLES
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / report.RESULTS
@@ -62,6 +62,17 @@ def test_peers_are_pinned_exactly() -> None:
         lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
         assert lines
         assert all("==" in line for line in lines), path.name
+
+
+def test_a_target_that_was_missed_is_said_to_be_missed() -> None:
+    run = {"workload": "orders", "round": 0, "wall": 1.0, "rss_mb": 451.0, "server_cpu": 4.0}
+    runs = [run | {"contender": OURS, "cpu": 5.0}, run | {"contender": DEBEZIUM, "cpu": 60.0}]
+    lines = targets.table("cdc", runs)
+    assert lines[0] == "| target | orders |"
+    assert "| CPU at most the server's own | **missed**: 1.25 |" in lines
+    assert "| CPU at most 1/12 of Debezium's | reached: 0.083 |" in lines
+    assert "| memory below 450 MB | **missed**: 451 |" in lines
+    assert not any("dlt" in line for line in lines), "nobody measured it"
 
 
 @pytest.mark.slow
