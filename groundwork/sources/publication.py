@@ -106,7 +106,8 @@ def unoffered(
 ) -> tuple[str, str]:
     """Why the publication does not show a table that is there, and what to do; empty when it is not there."""
     found = connection.run(
-        "select cast(c.relkind as text), cast(c.relpersistence as text), c.relispartition,"
+        "select format('%I.%I', n.nspname, c.relname), cast(c.relkind as text),"
+        " cast(c.relpersistence as text), c.relispartition,"
         " (select pn.nspname || '.' || p.relname from pg_partition_ancestors(c.oid) a"
         "  join pg_class p on p.oid = a.relid join pg_namespace pn on pn.oid = p.relnamespace"
         "  where pn.nspname || '.' || p.relname = any(cast(:offered as text[])) limit 1)"
@@ -116,7 +117,7 @@ def unoffered(
     )  # fmt: skip
     if not found:
         return "", ""
-    kind, persistence, partition, root = found[0]
+    written, kind, persistence, partition, root = found[0]
     whole = f"alter publication {quoted(publication.name)} set (publish_via_partition_root = true);"
     if kind == "p" and not publication.via_root:
         return (
@@ -131,5 +132,5 @@ def unoffered(
     if kind not in "rp":
         return "it is no table: a view or a foreign table has no log", "publish the tables it is made of"
     if persistence != "p":
-        return "it is unlogged or temporary, so it has no log", f"alter table {table} set logged;"
+        return "it is unlogged or temporary, so it has no log", f"run: alter table {written} set logged;"
     return "", ""
