@@ -1,17 +1,16 @@
-"""Read the log from the manifest's position to a message that we write into it ourselves.
+"""Read the log from the manifest's position to where it ended when the run began (`catching_up`).
 
-When that message comes back we are caught up: no timer guesses it. A batch ends at the end of a transaction,
-and the slot is acknowledged once the batch's manifest is durable.
+A batch ends at the end of a transaction, and the slot is acknowledged once the batch's manifest is durable.
 """
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 
-from groundwork.errors import SlotLost, about
-from groundwork.sources import Checkpoint, Rows, slot
-from groundwork.sources.pgoutput import Decoded, Decoder
+from groundwork.errors import SlotLost, SourceError, about
+from groundwork.sources import Checkpoint, Rows, catching_up, slot
+from groundwork.sources.pgoutput import Decoder
 from groundwork.sources.reading import LOG, Reading
 from groundwork.sources.shapes import differs, unseen_parts
 from groundwork.sources.slot import lsn_number, lsn_text
@@ -25,7 +24,7 @@ BATCH_ROWS = 1_000_000
 HEARTBEAT_BYTES = 16 << 20
 """With nothing new for us, the slot is moved on once the server keeps this much log."""
 
-_BARRIER = "groundwork"
+_UNDEFINED_OBJECT = "(42704)"
 
 
 def read_log(
@@ -51,17 +50,17 @@ def read_log(
     decoder = Decoder(keys.get, reading.raised, oids)
     shapes: dict[str, Relation] = {}
     unknown = False
-    barrier = uuid.uuid4().hex
-    with reading.connection(replication=True) as stream:
+    with reading.connection(replication=True) as stream, _publication_was_there(reading):
+        if reading.entry.connection.failover:
+            slot.keep_on_standbys(stream, reading.slot, reading.where)
         _start(reading, stream, start)
-        sql.run(
-            "select pg_logical_emit_message(true, cast(:prefix as text), cast(:content as text))",
-            prefix=_BARRIER, content=barrier,
-        )  # fmt: skip
-        pending, caught_up = 0, False
+        mark = catching_up.mark(sql)
+        pending, position, caught_up = 0, 0, False
         while True:
-            buffer, framed, seen = stream.receive(barrier.encode())
+            buffer, framed, seen = stream.receive(mark.wanted)
             if not len(framed.starts):
+                if not mark.wanted:  # then the server must say how far it is
+                    stream.acknowledge(start, answer=True)
                 continue
             commits = decoder.commits(buffer, framed)
             # Cut behind the last commit when a batch is to end there; else take all there is.
@@ -78,19 +77,19 @@ def read_log(
                     with about(relation.name):
                         check_names(f"{reading.where}, table {relation.name}", relation.columns)
             unknown = unseen_parts(tables, decoded.parts, state) or unknown
-            caught_up = caught_up or _holds(decoded, barrier)
-            stream.keep(int(framed.ends[count - 1]))
+            position = max(position, catching_up.position(buffer, framed, count, decoded))
             # The barrier may come unseen, with bytes that were at hand: what was decoded counts.
-            whole = decoded.end_lsn and not decoder.inside
-            if not whole or not (caught_up or pending >= BATCH_ROWS):
+            caught_up = caught_up or mark.passed(decoded, position)
+            stream.keep(int(framed.ends[count - 1]))
+            if decoder.inside or not position or not (caught_up or pending >= BATCH_ROWS):
                 continue
-            state[LOG] = state[LOG] | {"lsn": lsn_text(decoded.end_lsn)}
-            behind = decoded.end_lsn - start
+            state[LOG] = state[LOG] | {"lsn": lsn_text(position), "timeline": reading.timeline}
+            behind = position - start
             checkpoint = reading.checkpoint(heartbeat=pending > 0 or behind > HEARTBEAT_BYTES)
             yield checkpoint
             if checkpoint.committed:
-                stream.acknowledge(decoded.end_lsn)
-                start, pending = decoded.end_lsn, 0
+                stream.acknowledge(position)
+                start, pending = position, 0
                 reading.settled()
             if caught_up:
                 stream.end_stream()
@@ -104,12 +103,6 @@ def checked_position(reading: Reading, sql: Connection) -> int:
         SlotLost: when it cannot.
     """
     cursor = reading.state[LOG]
-    if cursor["system"] != reading.system:
-        raise SlotLost(
-            reading.where, "this is another database cluster than the one read so far",
-            why="its system identifier differs; positions in the log mean nothing here",
-            fix="correct the connection URL, or run `python -m groundwork full-refresh` for it",
-        )  # fmt: skip
     start = lsn_number(cursor["lsn"])
     slot.check(sql, reading.slot, start, reading.where)
     return start
@@ -124,5 +117,19 @@ def _start(reading: Reading, stream: Connection, start: int) -> None:
     )
 
 
-def _holds(decoded: Decoded, barrier: str) -> bool:
-    return any(m.prefix == _BARRIER and m.content == barrier.encode() for m in decoded.messages)
+@contextmanager
+def _publication_was_there(reading: Reading) -> Iterator[None]:
+    """Tell of log that cannot be read, because there was no publication when it was written.
+
+    PostgreSQL looks at the publication as it was then, and up to 17 ends the stream when there was none.
+    """
+    try:
+        yield
+    except SourceError as error:
+        if _UNDEFINED_OBJECT not in str(error):
+            raise
+        raise SlotLost(
+            reading.where, f"publication '{reading.entry.connection.publication}' was gone for a while",
+            why="what was written meanwhile cannot be read, nor what came after it",
+            fix="run `python -m groundwork full-refresh` for this source: a new snapshot closes the gap",
+        ) from error  # fmt: skip

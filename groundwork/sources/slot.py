@@ -13,7 +13,7 @@ import time
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from groundwork.errors import SlotLost, SourceBusy
+from groundwork.errors import SlotLost, SourceBusy, SourceRefused
 from groundwork.sources.wire import Connection, quoted
 
 log = logging.getLogger(__name__)
@@ -194,6 +194,27 @@ def create_temporary(stream: Connection, name: str) -> tuple[int, str]:
 def make_permanent(stream: Connection, temporary: str, name: str) -> None:
     """Keep a temporary slot's position under a lasting name."""
     stream.run(f"select pg_copy_logical_replication_slot('{temporary}', '{name}', false)")
+
+
+def keep_on_standbys(stream: Connection, name: str, where: str) -> None:
+    """Let standbys with `sync_replication_slots` keep a copy of a slot ("Logical Replication Failover").
+
+    Each time: a slot that was made as a copy of another has not that property, nor one of an older catalog.
+
+    Raises:
+        SourceRefused: when the server has no such slots.
+    """
+    version, standby = stream.run("select current_setting('server_version_num'), pg_is_in_recovery()")[0]
+    if int(version) < 170000 or standby:
+        raise SourceRefused(
+            where, "this server cannot keep a slot on its standbys, and `failover` asks for it",
+            why="it is a standby itself" if standby else "PostgreSQL does so from 17 on",
+            fix="take `failover` out of the catalog's connection",
+        )  # fmt: skip
+    found = stream.run(f"select failover from pg_replication_slots where slot_name = '{name}'")
+    if found and not found[0][0]:
+        stream.run(f"ALTER_REPLICATION_SLOT {quoted(name)} (FAILOVER)")
+        log.info("standbys may keep slot=%s", name)
 
 
 def drop(connection: Connection, name: str) -> None:
