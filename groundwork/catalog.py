@@ -159,6 +159,10 @@ class PostgresConnection(_Entry):
     slot: str = Field("", pattern="^[a-z0-9_]{0,63}$")
     """Name of the replication slot, derived from source and bucket when empty; another ends in ``_b``."""
     slot_lag: SlotLag = SlotLag()
+    failover: bool = False
+    """Let standbys keep a copy of the slot, to go on after a failover (PostgreSQL 17 and later)."""
+    upgraded_from: str = ""
+    """The cluster's system identifier before a pg_upgrade that kept the slot; the error after it names it."""
 
 
 class PostgresStream(Stream):

@@ -15,7 +15,7 @@ from typing import Any
 from groundwork import catalog
 from groundwork.errors import GroundworkError
 from groundwork.settings import Resolve
-from groundwork.sources import Checkpoint, Cursors, Rows, Undo, quarantined, retention, slot
+from groundwork.sources import Checkpoint, Cursors, Rows, Undo, cluster, quarantined, retention, slot
 from groundwork.sources.address import Address
 from groundwork.sources.changes import checked_position, read_log
 from groundwork.sources.quarantine import hold, let_back, of_one_table, unreadable
@@ -135,17 +135,12 @@ class PostgresSource:
             return False
         if reading.has_slot:
             slot.wait_until_free(sql, reading.slot, self._where)
-        reading.system = self._system()
+        cluster.meet(reading, sql, LOG)
         if reading.has_slot:
             checked_position(reading, sql)
         reading.events += reshaped(logged, reading.state, sql)
         yield from history(reading, logged)
         return (yield from read_log(reading, sql, logged))
-
-    def _system(self) -> str:
-        """The cluster's own number; this way needs no right but REPLICATION."""
-        with Connection(self._address, self._where, replication=True) as stream:
-            return str(stream.run("IDENTIFY_SYSTEM")[0][0])
 
     def _replication(self, stream: str) -> str:
         return self._entry.streams[stream].replication

@@ -35,6 +35,8 @@ class Reading:
     """What happened besides rows since the last checkpoint."""
     system: str = ""
     """The cluster's own number."""
+    timeline: int = 0
+    """How often a standby of it was promoted, and one more."""
     standing: dict[str, Any] = field(default_factory=dict)
     """How much log the server held back for us ``before`` the run, for the manifest."""
     whole: set[str] = field(default_factory=set)
@@ -98,6 +100,7 @@ class Reading:
         epoch = self.state[LOG]["epoch"]
         self.state[LOG] = {
             "epoch": epoch, "lsn": lsn_text(position), "slot": slot, "system": self.system,
+            "timeline": self.timeline,
         }  # fmt: skip
 
     def forget(self, streams: Collection[str] = ()) -> Cursors:

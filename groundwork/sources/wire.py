@@ -192,13 +192,13 @@ class Connection:
         """Drop received bytes up to a position; the rest is seen again with what comes."""
         self._incoming.keep(consumed)
 
-    def acknowledge(self, lsn: int) -> None:
-        """Tell the server that everything before a position is durable here.
+    def acknowledge(self, lsn: int, *, answer: bool = False) -> None:
+        """Tell the server that everything before a position is durable here; ask it for an answer if need be.
 
         ("Standby status update", PostgreSQL manual, Streaming Replication Protocol.)
         """
         since_2000 = int((time.time() - 946_684_800) * 1_000_000)
-        body = struct.pack(">cQQQqc", b"r", lsn, lsn, lsn, since_2000, b"\0")
+        body = struct.pack(">cQQQqc", b"r", lsn, lsn, lsn, since_2000, bytes([answer]))
         self._send(b"d" + struct.pack(">I", len(body) + 4) + body)
         self._durable, self._said = lsn, time.monotonic()
 
