@@ -28,7 +28,7 @@ from groundwork import catalog, manifest
 from groundwork.bucket import Bucket
 from groundwork.errors import GroundworkError, StreamsQuarantined
 from groundwork.manifest import Manifest, StoredRows, batch_name
-from groundwork.settings import Resolve
+from groundwork.settings import Keep, Resolve
 from groundwork.sources import Checkpoint, Cursors, Rows, Source, Undo, quarantined
 from groundwork.sources.views import sequences
 
@@ -83,8 +83,16 @@ class Extracted:
         ]
 
 
-def open_source(entry: catalog.AnySource, resolve: Resolve, bucket: Bucket) -> Source:
+def open_source(
+    entry: catalog.AnySource, resolve: Resolve, bucket: Bucket, keep: Keep | None = None
+) -> Source:
     """The source that a catalog entry describes.
+
+    Args:
+        entry: the catalog's entry.
+        resolve: looks named values up.
+        bucket: where its batches go.
+        keep: saves secrets that change while they are used; in the directory of secrets when None.
 
     Raises:
         CatalogError: for a kind that is not read but pushed.
@@ -97,7 +105,7 @@ def open_source(entry: catalog.AnySource, resolve: Resolve, bucket: Bucket) -> S
     if isinstance(entry, catalog.RestSource):
         from groundwork.sources.rest import RestSource
 
-        return RestSource(entry, resolve)
+        return RestSource(entry, resolve, keep=keep)
     raise GroundworkError(
         f"source '{entry.source}'",
         "is pushed, so it cannot be read",

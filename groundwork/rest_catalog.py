@@ -11,42 +11,19 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from groundwork.auth_catalog import Auth, NoAuth, Value
 from groundwork.durations import Duration
-from groundwork.settings import Named
-
-Value = str | Named
 
 
 class _Entry(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Auth(_Entry):
-    """How a REST source knows us. Every value that is secret is named."""
-
-    kind: Literal["none", "bearer", "api_key", "basic"] = "none"
-    token: Named | None = None
-    name: str = "X-API-Key"
-    """Header or query parameter that carries the key (`api_key` only)."""
-    place: Literal["header", "query"] = Field("header", alias="in")
-    prefix: str = ""
-    """Word before the key, e.g. ``Token`` (`api_key` only)."""
-    username: Value = ""
-    password: Named | None = None
-
-    @model_validator(mode="after")
-    def _secrets_are_named(self) -> Auth:
-        needed = {"bearer": "token", "api_key": "token", "basic": "password"}.get(self.kind)
-        if needed and getattr(self, needed) is None:
-            raise ValueError(f"{needed}: kind '{self.kind}' needs it; name it as {{secret: …}}")
-        return self
-
-
 class RestConnection(_Entry):
     """How to reach an HTTP API, and how gently. One budget for all streams of the source."""
 
     base_url: Value
-    auth: Auth = Auth()
+    auth: Auth = NoAuth()
     headers: dict[str, Value] = {}
     requests_per_second: float = Field(10, gt=0)
     concurrent_requests: int = Field(4, ge=1, le=32)
@@ -126,6 +103,10 @@ class RestAnswer(_Entry):
     """The API says null, not [], for no records."""
     error: str = ""
     """Path to something that only a failed answer has, for APIs that say 200 to everything."""
+    keep_headers: list[str] = []
+    """Headers of the answer that are kept with the request, e.g. ``ETag``, ``X-Request-Id``."""
+    conditional: bool = True
+    """Ask only for what changed since (If-None-Match, If-Modified-Since), where the API offers it."""
 
     @field_validator("records")
     @classmethod

@@ -2,15 +2,22 @@
 
 Secrets are named in the catalog and looked up here by name, so a value exists only in memory. Prefect's
 blocks are another place to look; that resolver lives in ``tasks`` because nothing here knows Prefect.
+
+A secret can change while it is used: a refresh token that is new each time. Then it is saved where it is
+looked up first, which `Keep` stands for.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import re
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
+from filelock import FileLock
 from pydantic import BaseModel, ConfigDict
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -39,12 +46,116 @@ Resolve = Callable[[Named], str]
 """Turns a named value into the value; raises `SettingMissing`."""
 
 
+class Keep(Protocol):
+    """Saves a secret that changed, where it will be looked up first."""
+
+    def turn(self, named: Named) -> AbstractContextManager[None]:
+        """Make sure of a place, and keep others of this machine from changing the secret meanwhile.
+
+        Raises:
+            SettingMissing: when there is no place to save it; nothing is spent yet then.
+        """
+        ...
+
+    def save(self, named: Named, value: str) -> None:
+        """Save the new value, durably, before anyone uses what came with it."""
+        ...
+
+
+SECRETS_DIRECTORY = "GROUNDWORK_SECRETS_DIR"
+"""Setting: a directory with one file per secret, named as the catalog names it; the first place to look."""
+
+
+def secrets_directory() -> Path | None:
+    """The directory of secrets, if there is one."""
+    text = os.environ.get(SECRETS_DIRECTORY, "")
+    return Path(text) if text else None
+
+
+def _secret_file(directory: Path, named: Named) -> Path:
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", named.name):
+        raise SettingMissing(
+            f"secret '{named.name}'", "cannot be the name of a file",
+            fix=f"name it with letters, digits, - and _, or unset {SECRETS_DIRECTORY}",
+        )  # fmt: skip
+    return directory / named.name
+
+
+class KeepInDirectory:
+    """Saves secrets as files that only we may read."""
+
+    def __init__(self, directory: Path | None = None) -> None:
+        """Save in a directory; the one that the environment names when None."""
+        self._directory = directory
+
+    @contextmanager
+    def turn(self, named: Named) -> Iterator[None]:
+        """See `Keep.turn`."""
+        file = self._file(named)
+        with FileLock(file.with_name(f".{file.name}.lock"), thread_local=False, mode=0o600):
+            yield
+
+    def save(self, named: Named, value: str) -> None:
+        """Replace the file in one step, so that a crash leaves the old value or the new one."""
+        write_private(self._file(named), value)
+
+    def _file(self, named: Named) -> Path:
+        directory = self._directory or secrets_directory()
+        if directory is None:
+            raise SettingMissing(
+                f"secret '{named.name}'",
+                "changes when it is used, and there is no place to save the new value",
+                why=f"the environment variable {named.environment_name} cannot be changed from here",
+                fix=f"set {SECRETS_DIRECTORY} to a directory that only you can read; nothing was spent yet",
+            )
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            writable = os.access(directory, os.W_OK | os.X_OK)
+        except OSError:
+            writable = False
+        if not writable:
+            raise SettingMissing(
+                f"secret '{named.name}'",
+                f"changes when it is used, and the directory {directory} cannot be written",
+                fix=f"let {SECRETS_DIRECTORY} name a directory that can; nothing was spent yet",
+            )
+        return _secret_file(directory, named)
+
+
+def write_private(file: Path, text: str) -> None:
+    """Write a file that only its owner may read: whole or not at all, and durable on return."""
+    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")  # mode 0600
+    fresh = Path(name)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as open_file:
+            open_file.write(text)
+            open_file.flush()
+            os.fsync(open_file.fileno())
+        fresh.replace(file)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise
+    place = os.open(file.parent, os.O_RDONLY)
+    try:
+        os.fsync(place)
+    finally:
+        os.close(place)
+
+
 def resolve_from_environment(named: Named) -> str:
-    """Look a named value up in the environment.
+    """Look a named value up: a secret's file first, where there is a directory, then the environment.
 
     Raises:
-        SettingMissing: when it is not set, or empty.
+        SettingMissing: when it is in neither, or empty.
     """
+    directory = secrets_directory() if named.secret else None
+    if directory is not None:
+        try:
+            kept = _secret_file(directory, named).read_text(encoding="utf-8").strip("\r\n")
+        except FileNotFoundError:
+            kept = ""
+        if kept:
+            return kept
     value = os.environ.get(named.environment_name, "")
     if not value:
         kind = "secret" if named.secret else "variable"

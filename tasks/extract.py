@@ -18,11 +18,12 @@ def extract_source(source: str) -> Extracted:
     from groundwork.catalog import load_catalog
     from groundwork.extract import extract, open_source
     from groundwork.settings import Settings
+    from tasks.keeping import KeepInPrefect
     from tasks.lookup import platform_bucket, resolve, run_id
 
     settings = Settings()
     entry, bucket = load_catalog(settings.catalog)[source], platform_bucket(settings)
-    return extract(entry, open_source(entry, resolve, bucket), bucket, run_id=run_id())
+    return extract(entry, open_source(entry, resolve, bucket, KeepInPrefect()), bucket, run_id=run_id())
 
 
 @task(task_run_name="extract-ops", **RETRIES)

@@ -1,4 +1,7 @@
-"""Where things are, for a flow run: the environment first, Prefect's blocks and variables second."""
+"""Where things are, for a flow run: the environment first, Prefect's blocks and variables second.
+
+Secrets that change while they are used are saved by `tasks.keeping`.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from typing import Any
 from groundwork.bucket import Bucket, open_bucket, s3_client
 from groundwork.errors import SettingMissing
 from groundwork.settings import Named, Settings, resolve_from_environment
+from tasks.keeping import read_secret
 
 BUCKET_BLOCK = "groundwork-bucket"
 """Name of the S3Bucket block; `deployments.apply` makes it."""
@@ -18,19 +22,12 @@ def resolve(named: Named) -> str:
     Raises:
         SettingMissing: when it is in neither.
     """
-    from prefect.blocks.system import Secret
     from prefect.variables import Variable
 
     try:
         return resolve_from_environment(named)
     except SettingMissing:
-        if named.variable:
-            found = Variable.get(named.name.replace("-", "_"))
-        else:
-            try:
-                found = Secret.load(named.name).get()  # type: ignore[union-attr]
-            except ValueError:  # Prefect's word for a block that is not there
-                found = None
+        found = Variable.get(named.name.replace("-", "_")) if named.variable else read_secret(named)
         if not found:
             raise
         return str(found)

@@ -164,7 +164,8 @@ def test_every_row_tells_the_request_it_came_from(serve: Callable[..., Api]) -> 
     stream = {**PAGING["page number"][1], "parameters": {"sort": "id", "all": True}}
     read = Read(RestSource(entry(api.url, stream, auth=auth), resolve))
     request = json.loads(read.frame["_request"][7])
-    assert request.pop("fetched_at").endswith("+00:00")
+    assert request["sent_at"] <= request["fetched_at"]
+    assert request.pop("sent_at").endswith("+00:00") and request.pop("fetched_at").endswith("+00:00")
     assert request == {
         "url": f"{api.url}/books?sort=id&all=true&page=2", "method": "GET", "page": 2, "status": 200
     }  # fmt: skip

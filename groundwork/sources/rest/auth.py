@@ -1,60 +1,81 @@
-"""How an API knows us, and how what it knows us by is kept out of everything we write."""
+"""Where an API is, and how it knows us. Whatever it knows us by is kept out of everything we write.
+
+Fixed kinds (bearer, api_key, basic) are headers or a query from the start. All others are a `Credential`,
+asked again for each request.
+"""
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import quote, quote_plus
+from typing import Protocol
 
 from yarl import URL
 
+from groundwork.auth_catalog import ApiKeyAuth, Auth, BasicAuth, BearerAuth, Value
 from groundwork.errors import CatalogError
-from groundwork.rest_catalog import Auth, RestConnection, Value
+from groundwork.rest_catalog import RestConnection
 from groundwork.settings import Named, Resolve
+from groundwork.sources.rest.redaction import Secrets
 
 
-class Secrets:
-    """The values nobody may read; found by value, in every form they are sent in."""
+@dataclass(frozen=True)
+class Outgoing:
+    """A request as it is about to be sent, but for its signature."""
 
-    def __init__(self) -> None:
-        """Know none yet."""
-        self._forms: set[str] = set()
+    method: str
+    url: str = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
 
-    def add(self, value: str) -> str:
-        """Remember a secret value, and return it."""
-        if value:
-            self._forms |= {value, quote(value), quote(value, safe=""), quote_plus(value)}
-        return value
 
-    def within(self, text: str) -> bool:
-        """Whether a text holds a secret."""
-        return any(form in text for form in self._forms)
+class Credential(Protocol):
+    """What each request is signed with, if that is not always the same."""
 
-    def redact(self, text: str) -> str:
-        """The text with ``***`` for each secret in it."""
-        for form in sorted(self._forms, key=len, reverse=True):
-            text = text.replace(form, "***")
-        return text
+    async def sign(self, outgoing: Outgoing) -> Mapping[str, str]:
+        """The headers that make a request ours."""
+        ...
 
-    def safe_cause(self, error: BaseException | None) -> BaseException | None:
-        """The error, if nothing that hangs on it tells a secret; else nothing."""
-        link: BaseException | None = error
-        while link is not None:
-            if self.within(f"{link!s} {link!r}"):
-                return None
-            link = link.__cause__ or link.__context__
-        return error
+    async def refused(self, status: int, signature: Mapping[str, str]) -> bool:
+        """Take note of a refusal; whether there is a newer signature to try again with."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what must not be left half done, and sign out."""
+        ...
+
+
+class Lookup:
+    """Values that the catalog names, looked up; those that are secret are remembered as such."""
+
+    def __init__(self, resolve: Resolve) -> None:
+        """Remember nothing yet."""
+        self._resolve = resolve
+        self.secrets = Secrets()
+
+    def __call__(self, named: Value | None) -> str:
+        """The value.
+
+        Raises:
+            SettingMissing: when it has none.
+        """
+        if named is None or isinstance(named, str):
+            return named or ""
+        found = self._resolve(named).strip("\r\n")
+        return self.secrets.add(found) if named.secret else found
 
 
 @dataclass(frozen=True)
 class Access:
-    """The values behind a connection. Later kinds (tokens that run out) sign each request here."""
+    """The values behind an address."""
 
     base: URL
     headers: Mapping[str, str] = field(repr=False)
     query: Mapping[str, str] = field(repr=False)
     secrets: Secrets = field(repr=False)
+    key: str = "connection.base_url"
+    """Where the address stands in the catalog."""
 
     def signed(self, url: URL) -> URL:
         """The URL as it is sent: with the key in it, if that is where the API wants it."""
@@ -72,50 +93,55 @@ class Access:
             return False
 
 
-def open_access(connection: RestConnection, resolve: Resolve, where: str) -> Access:
-    """Look up the values that a connection names.
+def open_access(connection: RestConnection, lookup: Lookup, where: str) -> Access:
+    """Look up the values that a connection names, but for what its `Credential` needs.
 
     Raises:
         SettingMissing: when a named value is not set.
         CatalogError: when the base URL is not one, or carries a password.
     """
-    secrets = Secrets()
-
-    def value(named: Value | None) -> str:
-        if named is None or isinstance(named, str):
-            return named or ""
-        found = resolve(named).strip("\r\n")
-        return secrets.add(found) if named.secret else found
-
-    base = _base(value(connection.base_url), where, connection.base_url)
-    headers = {name: value(text) for name, text in connection.headers.items()}
+    base = URL(str(address(connection.base_url, lookup, where, "connection.base_url")).rstrip("/"))
+    headers = {name: lookup(text) for name, text in connection.headers.items()}
     query: dict[str, str] = {}
-    _sign(connection.auth, value, secrets, headers, query)
+    _sign(connection.auth, lookup, headers, query)
     for name, text in headers.items():
-        if any(character in text for character in "\r\n\0"):
+        if not fits_header(text):
             raise CatalogError(f"{where}: header {name}", "holds a line break or a null byte")
-    return Access(base, headers, query, secrets)
+    return Access(base, headers, query, lookup.secrets)
 
 
-def _sign(
-    auth: Auth, value: object, secrets: Secrets, headers: dict[str, str], query: dict[str, str]
-) -> None:
-    assert callable(value)
-    if auth.kind == "bearer":
-        headers["Authorization"] = f"Bearer {value(auth.token)}"
-    elif auth.kind == "api_key":
-        key = f"{auth.prefix} {value(auth.token)}".strip()
+def fits_header(text: str) -> bool:
+    """Whether a text can stand in a header."""
+    return not any(character in text for character in "\r\n\0")
+
+
+def basic(username: str, password: str, secrets: Secrets) -> str:
+    """The value of ``Authorization`` for a name and a password (RFC 7617)."""
+    pair = f"{username}:{password}".encode()
+    return "Basic " + secrets.add(base64.b64encode(pair).decode())
+
+
+def _sign(auth: Auth, lookup: Lookup, headers: dict[str, str], query: dict[str, str]) -> None:
+    if isinstance(auth, BearerAuth):
+        headers["Authorization"] = f"Bearer {lookup(auth.token)}"
+    elif isinstance(auth, ApiKeyAuth):
+        key = f"{auth.prefix} {lookup(auth.token)}".strip()
         (query if auth.place == "query" else headers)[auth.name] = key
-    elif auth.kind == "basic":
-        pair = f"{value(auth.username)}:{value(auth.password)}".encode()
-        headers["Authorization"] = "Basic " + secrets.add(base64.b64encode(pair).decode())
+    elif isinstance(auth, BasicAuth):
+        headers["Authorization"] = basic(lookup(auth.username), lookup(auth.password), lookup.secrets)
 
 
-def _base(text: str, where: str, named: Value) -> URL:
-    place = f"{where}: connection.base_url"
+def address(named: Value, lookup: Lookup, where: str, key: str) -> URL:
+    """The http(s) address that the catalog names.
+
+    Raises:
+        SettingMissing: when a named value is not set.
+        CatalogError: when it is none, or carries a password.
+    """
+    place = f"{where}: {key}"
     shown = named.name if isinstance(named, Named) else "as written"
     try:
-        url = URL(text.rstrip("/"))
+        url = URL(lookup(named))
         good = url.scheme in ("http", "https") and bool(url.host)
     except ValueError:
         good = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections import deque
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
@@ -11,8 +12,9 @@ import msgspec
 
 from groundwork.catalog import RestStream
 from groundwork.sources.rest.auth import Access
-from groundwork.sources.rest.paging import Guard, Pager, PagesAstray, Position
-from groundwork.sources.rest.records import CutPage, PageCutter
+from groundwork.sources.rest.conditional import NONE, Validators
+from groundwork.sources.rest.paging import Guard, Pager, PagesAstray, Position, fingerprint
+from groundwork.sources.rest.records import NOTHING, CutPage, PageCutter
 from groundwork.sources.rest.transport import Answer, Client, Request
 
 
@@ -31,14 +33,28 @@ class Page:
     """What was asked and answered, as JSON without secrets."""
     overlaps: int
     """Pages so far that repeat the record before them."""
+    unchanged: bool = False
+    """The API says that nothing changed since the answer whose validators were sent."""
+    validators: Validators = NONE
+    """What to ask with next time."""
 
 
 class PageReader:
     """Asks for the pages of one stream."""
 
-    def __init__(self, stream: RestStream, client: Client, access: Access, pager: Pager, where: str) -> None:
-        """Bring together what is asked and who asks."""
+    def __init__(
+        self,
+        stream: RestStream,
+        client: Client,
+        access: Access,
+        pager: Pager,
+        where: str,
+        validators: Validators = NONE,
+    ) -> None:
+        """Bring together what is asked, who asks, and what we have already."""
         self._stream, self._client, self._access = stream, client, access
+        self._validators = validators
+        self._asked = msgspec.json.encode(fingerprint(stream), order="deterministic")
         self._pager, self._where = pager, where
         self._cutter = PageCutter(stream)
 
@@ -57,7 +73,7 @@ class PageReader:
             SourceError: see `Client.ask`; `PagesAstray` when the pages lead nowhere.
         """
         guard = Guard(self._stream, self._where)
-        flying: deque[tuple[Position, asyncio.Task[tuple[CutPage, Answer]]]] = deque()
+        flying: deque[tuple[Position, asyncio.Task[tuple[Request, CutPage, Answer]]]] = deque()
         at: Position | None = position
         short = True
         try:
@@ -70,22 +86,40 @@ class PageReader:
                         break
                     place = f"{self._where}, page {number + len(flying)}"
                     flying.append((guess, asyncio.create_task(self._fetch(guess, place))))
-                cut, answer = await flying.popleft()[1]
+                asked, cut, answer = await flying.popleft()[1]
                 received += len(cut.records)
                 short = len(cut.records) < self._stream.paging.size
-                following = self._pager.after(at, cut, received, answer.next_link, answer.url)
-                guard.check(cut, following)
-                request = self._describe(answer, number)
-                yield Page(number, at, cut, following, received, request, guard.overlaps)
+                following = None
+                if not answer.unchanged:
+                    following = self._pager.after(at, cut, received, answer.next_link, answer.url)
+                    guard.check(cut, following)
+                yield Page(
+                    number, at, cut, following, received, self._describe(asked, answer, number),
+                    guard.overlaps, answer.unchanged, self._new_validators(asked, answer),
+                )  # fmt: skip
                 at, number = following, number + 1
                 if at is None:
                     self._check_total(cut.total, received)
         finally:
             await _cancel(flying)
 
-    async def _fetch(self, position: Position, where: str) -> tuple[CutPage, Answer]:
-        request: Request = self._pager.request(position, where)
-        return await self._client.ask(request, lambda answer: (self._cutter.cut(answer, where), answer))
+    async def _fetch(self, position: Position, where: str) -> tuple[Request, CutPage, Answer]:
+        request = self._pager.request(position, where)
+        if self._stream.conditional:
+            request = self._validators.asking(request, self._asked)
+
+        def read(answer: Answer) -> tuple[Request, CutPage, Answer]:
+            return request, NOTHING if answer.unchanged else self._cutter.cut(answer, where), answer
+
+        return await self._client.ask(request, read)
+
+    def _new_validators(self, request: Request, answer: Answer) -> Validators:
+        if not self._stream.conditional or self._stream.paging.kind != "single_page":
+            return NONE
+        if answer.unchanged:
+            return self._validators
+        found = Validators.of(request, answer, self._asked)
+        return NONE if self._access.secrets.within(f"{found.etag} {found.last_modified}") else found
 
     def _check_total(self, total: int | None, received: int) -> None:
         if total is not None and received < total:
@@ -95,18 +129,28 @@ class PageReader:
                 fix="the next run reads them all again; if it stays, check paging",
             )  # fmt: skip
 
-    def _describe(self, answer: Answer, number: int) -> str:
+    def _describe(self, request: Request, answer: Answer, number: int) -> str:
+        redact = self._access.secrets.redact
         told = {
-            "url": self._access.secrets.redact(str(self._access.unsigned(answer.url))),
-            "method": self._stream.method,
+            "url": redact(str(self._access.unsigned(answer.url))),
+            "method": request.method,
             "page": number,
             "status": answer.status,
+            "sent_at": answer.sent_at.isoformat(timespec="milliseconds"),
             "fetched_at": answer.fetched_at.isoformat(timespec="milliseconds"),
         }
+        if request.body is not None:
+            told["body_sha256"] = hashlib.sha256(request.body).hexdigest()
+        if self._stream.keep_headers:
+            told["headers"] = {
+                name: redact(answer.headers[name])
+                for name in self._stream.keep_headers
+                if name in answer.headers
+            }
         return msgspec.json.encode(told).decode()
 
 
-async def _cancel(flying: deque[tuple[Position, asyncio.Task[tuple[CutPage, Answer]]]]) -> None:
+async def _cancel(flying: deque[tuple[Position, asyncio.Task[tuple[Request, CutPage, Answer]]]]) -> None:
     tasks = [task for _, task in flying]
     flying.clear()
     for task in tasks:

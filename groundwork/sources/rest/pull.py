@@ -27,7 +27,7 @@ from groundwork.sources.rest.frames import OpenFrame, truncate_row
 from groundwork.sources.rest.pages import Page
 from groundwork.sources.rest.paging import Pager, PagesAstray, Position, fingerprint
 from groundwork.sources.rest.records import FieldReader
-from groundwork.sources.rest.transport import Refused
+from groundwork.sources.rest.refusals import Refused
 
 log = logging.getLogger(__name__)
 
@@ -173,7 +173,8 @@ class IncrementalPull:
             self._name, done.number if done else 0, done.received if done else 0, new,
             time.monotonic() - begun,
         )  # fmt: skip
-        yield self._moved(edge.state(finished=True), must=midway)
+        validators = done.validators.state if done else {}
+        yield self._moved({**edge.state(finished=True), **validators}, must=midway)
 
     def _pages(self, pager: Pager, pull: Mapping[str, Any]) -> Iterator[Page]:
         """The pages, once the place to go on from has proved to be what it was."""
@@ -237,7 +238,8 @@ def read_everything(
 ) -> Iterator[Rows | Moved]:  # fmt: skip
     """Read a full_table stream: a truncate row, then every record, as one batch.
 
-    A stream that fits in one frame and says the same as last time yields nothing.
+    A stream that fits in one frame and says the same as last time yields nothing; so does one whose API says
+    that nothing changed (304).
 
     Raises:
         AnswerUnusable: when fewer records came than the tolerance allows; nothing is committed then.
@@ -245,6 +247,10 @@ def read_everything(
     frame, digest, count, sent = OpenFrame("snapshot"), hashlib.blake2b(digest_size=16), 0, False
     meter, begun, page = Meter(sizes), time.monotonic(), None
     for page in pages:
+        if page.unchanged:
+            log.info("nothing changed stream=%s status=304", name)
+            yield Moved(dict(state), [])
+            return
         if page.cut.records:
             digest.update(b"\n".join(page.cut.records) + b"\n")
             frame.add(page.cut, page.request, None, [])
@@ -266,7 +272,8 @@ def read_everything(
         "pulled stream=%s pages=%d records=%d seconds=%.1f",
         name, page.number if page else 0, count, time.monotonic() - begun,
     )  # fmt: skip
-    yield Moved({"records": count, "digest": said}, overlap_events(name, page))
+    validators = page.validators.state if page else {}
+    yield Moved({"records": count, "digest": said, **validators}, overlap_events(name, page))
 
 
 def _check_shrinking(count: int, before: int | None, tolerance: float, where: str) -> None:

@@ -57,6 +57,10 @@ class CutPage:
         return pa.Array.from_buffers(pa.string(), len(self.records), buffers)
 
 
+NOTHING = CutPage([], b"", b"", None, None, None)
+"""The page of an API that says: nothing new."""
+
+
 class PageCutter:
     """Reads the answers of one stream."""
 

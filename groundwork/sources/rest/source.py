@@ -7,10 +7,12 @@ from collections.abc import AsyncGenerator, Generator, Iterator
 from typing import Any
 
 from groundwork import catalog
-from groundwork.settings import Resolve
+from groundwork.settings import Keep, KeepInDirectory, Resolve
 from groundwork.sources import Checkpoint, Cursors, Rows
-from groundwork.sources.rest.auth import open_access
+from groundwork.sources.rest.auth import Lookup, open_access
 from groundwork.sources.rest.background import BackgroundLoop
+from groundwork.sources.rest.conditional import Validators
+from groundwork.sources.rest.credentials import open_credential
 from groundwork.sources.rest.pages import Page, PageReader
 from groundwork.sources.rest.paging import Pager, Position
 from groundwork.sources.rest.pull import IncrementalPull, Moved, Sizes, Walk, read_everything
@@ -20,16 +22,33 @@ from groundwork.sources.rest.transport import Client
 class RestSource:
     """An HTTP API, read as its catalog entry says."""
 
-    def __init__(self, entry: catalog.RestSource, resolve: Resolve, *, sizes: Sizes | None = None) -> None:
+    def __init__(
+        self,
+        entry: catalog.RestSource,
+        resolve: Resolve,
+        *,
+        keep: Keep | None = None,
+        sizes: Sizes | None = None,
+    ) -> None:
         """Look up what the entry names; nothing is asked before `read`.
+
+        Args:
+            entry: the catalog's entry.
+            resolve: looks named values up.
+            keep: saves secrets that change; in the directory of secrets when None.
+            sizes: when rows are handed on and committed.
 
         Raises:
             SettingMissing: when a secret or variable has no value.
-            CatalogError: when the base URL cannot be used.
+            CatalogError: when an address, a key or a signing hook cannot be used.
         """
         self._entry, self._sizes = entry, sizes or Sizes()
         self._where = f"source '{entry.source}'"
-        self._access = open_access(entry.connection, resolve, self._where)
+        lookup = Lookup(resolve)
+        self._access = open_access(entry.connection, lookup, self._where)
+        self._credential = open_credential(
+            entry, self._access, lookup, keep or KeepInDirectory(), self._where
+        )
 
     def read(self, cursors: Cursors) -> Iterator[Rows | Checkpoint]:
         """Yield what is new since ``cursors``, ending with a `Checkpoint` when caught up.
@@ -59,7 +78,9 @@ class RestSource:
                 loop.run(client.close())
 
     async def _open(self) -> Client:
-        return Client(self._entry.source, self._entry.connection, self._access)
+        client = Client(self._entry.source, self._entry.connection, self._access)
+        client.credential = self._credential(client)
+        return client
 
     def _stream(
         self,
@@ -74,7 +95,7 @@ class RestSource:
         def pager(since: str | None) -> Pager:
             return Pager(stream, self._access, where, since)
 
-        walk = self._walk(loop, client, stream, where)
+        walk = self._walk(loop, client, stream, where, Validators.kept(state))
         if stream.replication == "full_table":
             whole = pager(None)
             pages = walk(whole, whole.first, 1, 0)
@@ -85,11 +106,13 @@ class RestSource:
         )
         return pull.read(state)
 
-    def _walk(self, loop: BackgroundLoop, client: Client, stream: catalog.RestStream, where: str) -> Walk:
+    def _walk(
+        self, loop: BackgroundLoop, client: Client, stream: catalog.RestStream, where: str, kept: Validators
+    ) -> Walk:
         ahead = self._entry.connection.concurrent_requests
 
         def walk(pager: Pager, position: Position, number: int, received: int) -> Generator[Page, None, None]:
-            reader = PageReader(stream, client, self._access, pager, where)
+            reader = PageReader(stream, client, self._access, pager, where, kept)
             return _in_step(loop, reader.walk(position, number, received, ahead))
 
         return walk

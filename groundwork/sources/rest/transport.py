@@ -1,4 +1,4 @@
-"""One request, until it is answered: redirects, limits, failures that pass, and answers that are none.
+"""One request, until it is answered: redirects, limits, failures that pass, signatures that ran out.
 
 Nothing here quotes what the server said: an answer may hold records, or our own token.
 """
@@ -15,16 +15,14 @@ from yarl import URL
 
 from groundwork.errors import AnswerUnusable, SourceError, SourceRefused, SourceUnreachable
 from groundwork.rest_catalog import RestConnection
-from groundwork.sources.rest.auth import Access
-from groundwork.sources.rest.pace import Pace, back_off, retry_after
+from groundwork.sources.rest.auth import Access, Credential, Outgoing
+from groundwork.sources.rest.pace import Pace, back_off
+from groundwork.sources.rest.refusals import Failure, Refused, failure_of, oauth_code
 
 T = TypeVar("T")
 
 LARGEST_BODY = 256 << 20
 """Bytes of one answer that we are ready to hold in memory."""
-
-_PASSING = {408, 425, 500, 502, 503, 504, *range(520, 531)}
-"""Statuses that say "try again"; 520 to 530 are Cloudflare's."""
 
 _REDIRECTS = {301, 302, 303, 307, 308}
 
@@ -37,9 +35,15 @@ class Request:
     where: str
     """Source, stream and page, for messages."""
     method: str = "GET"
-    body: bytes | None = None
+    body: bytes | None = field(default=None, repr=False)
     repeatable: bool = True
     """Sending it twice does no harm."""
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """More headers; a body is JSON unless they say otherwise."""
+    follow: bool = True
+    """A redirect is followed; if not, it is the answer."""
+    for_token: bool = False
+    """Asks a token endpoint, whose error codes are a fixed list that may be told."""
 
 
 @dataclass(frozen=True)
@@ -54,45 +58,54 @@ class Answer:
     headers: Mapping[str, str] = field(repr=False)
     next_link: str | None
     """Target of the ``Link`` header whose relation is ``next`` (RFC 8288), absolute."""
+    sent_at: datetime
+    """When the request that was answered went out; earlier attempts are not told."""
     fetched_at: datetime
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether the API says that nothing changed since the answer we remember (RFC 9110 §15.4.5)."""
+        return self.status == 304
 
 
 class CutOff(Exception):
     """An answer that is not whole: worth asking again."""
 
 
-@dataclass
-class _Failure:
-    """Why an attempt brought nothing, and what that means for the next."""
-
-    what: str
-    sent: bool = True
-    """The server may have acted on the request."""
-    cut_off: bool = False
-    limited: bool = False
-    """The server refused because we ask too often."""
-    wait: float | None = None
-    cause: BaseException | None = None
-
-
 class Client:
     """Sends requests for one source, within one budget."""
 
-    def __init__(self, source: str, connection: RestConnection, access: Access) -> None:
-        """Prepare; must run in the event loop that will send."""
+    def __init__(
+        self, source: str, connection: RestConnection, access: Access, pace: Pace | None = None
+    ) -> None:
+        """Prepare; must run in the event loop that will send.
+
+        Args:
+            source: name of the source.
+            connection: how gently to ask.
+            access: whom to ask.
+            pace: the budget to share; one of its own when None.
+        """
         self._access, self._retries = access, connection.retries
-        self.pace = Pace(source, connection.requests_per_second, connection.max_wait_seconds)
+        self.credential: Credential | None = None
+        """What each request is signed with, beside what the access holds."""
+        self.pace = pace or Pace(source, connection.requests_per_second, connection.max_wait_seconds)
+        self._headers = {"Accept": "application/json", "User-Agent": "groundwork", **access.headers}
         quiet = connection.timeout_seconds
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=connection.concurrent_requests),
             timeout=aiohttp.ClientTimeout(total=10 * quiet, sock_connect=quiet, sock_read=quiet),
-            headers={"Accept": "application/json", "User-Agent": "groundwork", **access.headers},
+            headers=self._headers,
             cookie_jar=aiohttp.DummyCookieJar(),
         )
 
     async def close(self) -> None:
-        """Close all connections."""
-        await self._session.close()
+        """Sign out and close all connections."""
+        try:
+            if self.credential:
+                await self.credential.close()
+        finally:
+            await self._session.close()
 
     async def ask(self, request: Request, read: Callable[[Answer], T]) -> T:
         """Send until there is an answer, and read it.
@@ -108,6 +121,7 @@ class Client:
             AnswerUnusable: an answer that is not data.
         """
         failures = limits = 0
+        renewed = False
         while True:
             await self.pace.turn()
             outcome = await self._attempt(request)
@@ -115,7 +129,11 @@ class Client:
                 try:
                     return read(outcome)
                 except CutOff as cut:
-                    outcome = _Failure(str(cut), cut_off=True)
+                    outcome = Failure(str(cut), cut_off=True)
+            if outcome.refused:
+                await self._sign_anew(outcome.refused, outcome, renewed)
+                renewed = True
+                continue
             if outcome.limited:
                 limits += 1
             else:
@@ -127,7 +145,27 @@ class Client:
                 wait = outcome.wait + back_off(1) if outcome.wait else wait
             self.pace.hold(wait, request.where, outcome.what)
 
-    def _check_retry(self, request: Request, failure: _Failure, failures: int) -> None:
+    async def once(self, request: Request) -> bool:
+        """Send once, for things that may fail; whether there was a good answer."""
+        try:
+            return isinstance(await self._attempt(request), Answer)
+        except SourceError:
+            return False
+
+    async def _sign_anew(self, refused: Refused, failure: Failure, renewed: bool) -> None:
+        """Return if the request is worth sending again with a newer signature; else raise."""
+        if self.credential is None or failure.signature is None:
+            raise refused
+        if not renewed and await self.credential.refused(refused.status, failure.signature):
+            return
+        if renewed:
+            raise Refused(
+                refused.status, refused.where, refused.what,
+                why="a token renewed just before was refused as well", fix=refused.fix,
+            )  # fmt: skip
+        raise refused
+
+    def _check_retry(self, request: Request, failure: Failure, failures: int) -> None:
         repeatable = request.repeatable or not failure.sent
         if repeatable and failures <= self._retries:
             return
@@ -149,44 +187,45 @@ class Client:
             error = SourceUnreachable(
                 request.where,
                 f"no answer after {failures} attempts ({failure.what})",
-                fix="check connection.base_url and that the API is up; the next run goes on here",
+                fix=f"check {self._access.key} and that the API is up; the next run goes on here",
             )
         raise error from self._access.secrets.safe_cause(failure.cause)
 
-    async def _attempt(self, request: Request) -> Answer | _Failure:
+    async def _attempt(self, request: Request) -> Answer | Failure:
         failure: BaseException
         try:
             return await self._send(request)
         except (aiohttp.ClientPayloadError, aiohttp.http.HttpProcessingError) as error:
-            return _Failure("the body was cut off", cut_off=True, cause=error)
+            return Failure("the body was cut off", cut_off=True, cause=error)
         except aiohttp.ClientConnectorCertificateError as error:
             failure = error
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            return _Failure("no connection", sent=False, cause=error)
+            return Failure("no connection", sent=False, cause=error)
         except TimeoutError as error:
-            return _Failure("no answer in time", cause=error)
+            return Failure("no answer in time", cause=error)
         except (aiohttp.ClientError, OSError) as error:
-            return _Failure(f"connection broke: {type(error).__name__}", cause=error)
+            return Failure(f"connection broke: {type(error).__name__}", cause=error)
         raise SourceUnreachable(
             request.where,
             "the server's certificate is not trusted",
-            fix="check the host name in connection.base_url and this machine's certificates",
+            fix=f"check the host name in {self._access.key} and this machine's certificates",
         ) from self._access.secrets.safe_cause(failure)
 
-    async def _send(self, request: Request) -> Answer | _Failure:
+    async def _send(self, request: Request) -> Answer | Failure:
         url, method, body = self._access.signed(request.url), request.method, request.body
-        headers = {"Content-Type": "application/json"} if body is not None else None
         for _ in range(6):
+            headers, signature = await self._signed(request, method, url, body)
+            sent_at = datetime.now(UTC)
             async with self._session.request(
                 method, url, data=body, headers=headers, allow_redirects=False
             ) as response:
-                if response.status in _REDIRECTS:
+                if response.status in _REDIRECTS and request.follow:
                     url = self._redirected(request, url, response)
                     if response.status == 303:
                         method, body = "GET", None
                     continue
-                if not 200 <= response.status < 300:
-                    return _refusal(request, response)
+                if not _good(request, response.status):
+                    return await _failed(request, response, signature)
                 return Answer(
                     body=await _whole(request, response),
                     url=url,
@@ -194,9 +233,23 @@ class Client:
                     content_type=response.content_type or "",
                     headers=response.headers,
                     next_link=_next_link(response),
+                    sent_at=sent_at,
                     fetched_at=datetime.now(UTC),
                 )
         raise AnswerUnusable(request.where, "the API redirects us in a circle")
+
+    async def _signed(
+        self, request: Request, method: str, url: URL, body: bytes | None
+    ) -> tuple[dict[str, str], Mapping[str, str] | None]:
+        """The headers of one request, and those of them that are its signature."""
+        headers = dict(request.headers)
+        if body is not None:
+            headers.setdefault("Content-Type", "application/json")
+        if self.credential is None:
+            return headers, None
+        outgoing = Outgoing(method, str(url), {**self._headers, **headers}, body or b"")
+        signature = await self.credential.sign(outgoing)
+        return {**headers, **signature}, signature
 
     def _redirected(self, request: Request, url: URL, response: aiohttp.ClientResponse) -> URL:
         target = url.join(URL(response.headers.get("Location", ""), encoded=True))
@@ -205,9 +258,26 @@ class Client:
                 request.where,
                 f"the API redirects to another host ({target.scheme}://{target.host})",
                 why="the token goes nowhere else",
-                fix="if that host is right, write it in connection.base_url",
+                fix=f"if that host is right, write it in {self._access.key}",
             )
         return self._access.signed(target)
+
+
+def _good(request: Request, status: int) -> bool:
+    """Whether an answer is one to read."""
+    if status == 304:
+        return request.headers.keys() & {"If-None-Match", "If-Modified-Since"} != set()
+    return 200 <= status < 300 or (status in _REDIRECTS and not request.follow)
+
+
+async def _failed(
+    request: Request, response: aiohttp.ClientResponse, signature: Mapping[str, str] | None
+) -> Failure:
+    failure = failure_of(response.status, response.headers, request.where)
+    failure.signature = signature
+    if request.for_token and failure.refused:
+        failure.refused.code = oauth_code(await _whole(request, response))
+    return failure
 
 
 async def _whole(request: Request, response: aiohttp.ClientResponse) -> bytes:
@@ -230,48 +300,3 @@ def _next_link(response: aiohttp.ClientResponse) -> str | None:
         if "next" in str(link.get("rel", "")).lower().split():
             return str(link["url"])
     return None
-
-
-def _refusal(request: Request, response: aiohttp.ClientResponse) -> _Failure:
-    """What a status other than 2xx means: a failure that may pass, or an error now."""
-    status, said = response.status, f"status {response.status}"
-    wait = retry_after(response.headers, datetime.now(UTC))
-    spent = response.headers.get("X-RateLimit-Remaining") == "0"
-    if status == 429 or (status == 503 and wait is not None):
-        return _Failure(said, limited=True, wait=wait)
-    if status == 403 and (spent or wait is not None):  # GitHub's way of saying 429
-        return _Failure(said, limited=True, wait=wait)
-    if status in _PASSING:
-        return _Failure(said, wait=wait)
-    if status in (401, 407):
-        what, fix = "the API does not know us", "check the secret that connection.auth names"
-    elif status == 403:
-        what, fix = "the API does not let us read this", "check the rights of the token"
-    elif status in (404, 410):
-        what = "the API knows no such path"
-        fix = "check the stream's endpoint and the path in connection.base_url"
-    elif status in (400, 422):
-        what = "the API does not accept the request"
-        fix = "check parameters, paging and cursor of the stream against the API's manual"
-    elif status >= 500:
-        what, fix = "the API failed", "tell its owner; trying again does not help"
-    else:
-        what, fix = "the API refuses", "look the status up in the API's manual"
-    raise Refused(status, request.where, f"{what} ({said})", fix=fix)
-
-
-class Refused(SourceRefused):
-    """A refusal whose status is known, so that a lost position can be told from a wrong path."""
-
-    def __init__(self, status: int, where: str, what: str, *, why: str = "", fix: str = "") -> None:
-        """Keep the status."""
-        super().__init__(where, what, why=why, fix=fix)
-        self.status = status
-
-    def __reduce__(self) -> tuple[object, ...]:
-        """Survive pickling as a plain `SourceRefused`."""
-        return (_as_refused, (self.where, self.what, self.why, self.fix))
-
-
-def _as_refused(where: str, what: str, why: str, fix: str) -> SourceRefused:
-    return SourceRefused(where, what, why=why, fix=fix)
