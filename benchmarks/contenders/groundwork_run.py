@@ -21,7 +21,7 @@ def main() -> None:
     said: dict[str, Any] = {}
     work = {"extract": extract, "load": load, "dbt": dbt}
     if asked.get("beyond_imports"):
-        import_everything()
+        import_everything(asked)
     for step in asked["steps"]:
         said |= measured(step, lambda step=step: work[step](asked))
     print(json.dumps(said))
@@ -39,7 +39,7 @@ def cpu_seconds() -> float:
     return sum(one.ru_utime + one.ru_stime for one in usage)
 
 
-def import_everything() -> None:
+def import_everything(asked: dict[str, Any]) -> None:
     """What an idle run needs anyway: its work is told apart from its imports."""
     import boto3.session
     import polars
@@ -49,9 +49,10 @@ def import_everything() -> None:
     import groundwork.load
     import groundwork.sources.postgres
     import groundwork.warehouses.duckdb
-    from groundwork.bucket import s3_client
+    from groundwork.bucket import open_bucket
 
-    s3_client()  # botocore loads its description of S3 (JSON): an import in all but name
+    # botocore loads its description of S3 (JSON) for the process's client: an import in all but name
+    open_bucket(asked["bucket"])
     assert boto3 and polars and pyarrow and groundwork.extract and groundwork.load
 
 
