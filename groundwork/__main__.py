@@ -53,7 +53,10 @@ def _parser() -> argparse.ArgumentParser:
     ):
         command = add(name, does, text)
         command.add_argument("source")
-        command.set_defaults(name=name)
+        command.set_defaults(name=name, stream=[])
+        if name == "full-refresh":
+            told = "read this stream only; may be given several times"
+            command.add_argument("--stream", action="append", default=[], help=told)
     explain = add("explain", _explain, "follow a row back to its file, its run and its log lines")
     explain.add_argument("table", help="schema.table, e.g. visualization.orders")
     explain.add_argument("key", help="column=value")
@@ -128,16 +131,17 @@ def _doctor(options: argparse.Namespace) -> int:
 
     settings, catalog = Settings(), _catalog()
     if options.sql:
-        print("\n\n".join(filter(None, (preparation(entry) for entry in catalog.values()))))
+        parts = (preparation(entry, settings, resolve_from_environment) for entry in catalog.values())
+        print("\n\n".join(filter(None, parts)))
         return 0
     ill = 0
     for finding in examine(
         settings, catalog, lambda: open_bucket(settings.bucket_url), resolve_from_environment
     ):
         ill += bool(finding.problem)
-        print(f"{'✗' if finding.problem else '✓'} {finding.what}")
-        if finding.problem:
-            print(f"    {finding.problem}")
+        print(f"{finding.sign} {finding.what}")
+        if finding.problem or finding.warning:
+            print(f"    {finding.problem or finding.warning}")
     return 1 if ill else 0
 
 
@@ -148,8 +152,11 @@ def _extract(options: argparse.Namespace) -> int:
     settings, entry = Settings(), _catalog()[options.source]
     bucket = open_bucket(settings.bucket_url)
     source = open_source(entry, resolve_from_environment, bucket)
-    extract(entry, source, bucket, full_refresh=options.name == "full-refresh")
-    return 0
+    everything = options.name == "full-refresh" and not options.stream
+    report = extract(entry, source, bucket, full_refresh=everything, refresh=options.stream)
+    for complaint in report.complaints:
+        print(f"left out: {complaint}", file=sys.stderr)
+    return 1 if report.quarantined else 0
 
 
 def _load(options: argparse.Namespace) -> int:

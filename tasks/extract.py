@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 
 @task(task_run_name="extract-{source}", **RETRIES)
-def extract_source(source: str) -> Extracted:
-    """Read a source from its newest manifest on, until it is caught up."""
+def extract_source(source: str, refresh: list[str] | None = None, full_refresh: bool = False) -> Extracted:
+    """Read a source from its newest manifest on, until it is caught up; some or all streams anew."""
     from groundwork.catalog import load_catalog
     from groundwork.extract import extract, open_source
     from groundwork.settings import Settings
@@ -23,7 +23,10 @@ def extract_source(source: str) -> Extracted:
 
     settings = Settings()
     entry, bucket = load_catalog(settings.catalog)[source], platform_bucket(settings)
-    return extract(entry, open_source(entry, resolve, bucket, KeepInPrefect()), bucket, run_id=run_id())
+    return extract(
+        entry, open_source(entry, resolve, bucket, KeepInPrefect()), bucket,
+        run_id=run_id(), full_refresh=full_refresh, refresh=refresh or [],
+    )  # fmt: skip
 
 
 @task(task_run_name="extract-ops", **RETRIES)

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
 @task(task_run_name="report-{extracted.source}")
 def report_ingest(extracted: Extracted, loaded: Loaded) -> None:
-    """Tell rows per stream and operation; nothing when nothing came."""
-    if not (extracted.rows or loaded.rows):
+    """Tell rows per stream and operation, and what to worry about; nothing when there is nothing."""
+    worries = [*extracted.complaints, extracted.slot.get("concern", "")]
+    if not (extracted.rows or loaded.rows or any(worries)):
         return
     streams = sorted(set(extracted.rows) | set(loaded.rows))
     rows: list[dict[str, Any]] = [
@@ -24,6 +25,7 @@ def report_ingest(extracted: Extracted, loaded: Loaded) -> None:
     operations = ", ".join(f"{n:,} {name}" for name, n in sorted(extracted.operations.items()))
     lines = [
         f"**{extracted.source}**: {operations or 'nothing new'}",
+        *(f"**Attention**: {worry}" for worry in worries if worry),
         f"{len(extracted.batches)} batches extracted in {extracted.seconds:.1f} s"
         f", {len(loaded.batches)} loaded in {loaded.seconds:.1f} s",
         "| stream | extracted | loaded |\n| --- | ---: | ---: |\n"

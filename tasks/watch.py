@@ -1,4 +1,4 @@
-"""Silence is a failure too: which sources were not looked at for too long."""
+"""Silence is a failure too: which sources were not looked at for too long, and what they pile up for us."""
 
 from __future__ import annotations
 
@@ -12,14 +12,9 @@ if TYPE_CHECKING:
 
 
 @task(task_run_name="look-for-silence")
-def find_silence() -> None:
-    """Hold the ledger's newest look at each source against how often it is wanted.
-
-    Raises:
-        GroundworkError: naming every source that was last looked at too long ago.
-    """
+def find_silence() -> list[str]:
+    """Hold the ledger's newest look at each source against how often it is wanted."""
     from groundwork.catalog import load_catalog
-    from groundwork.errors import GroundworkError
     from groundwork.manifest import now
     from groundwork.settings import Settings
     from groundwork.warehouses import LANDING, LEDGER, open_warehouse
@@ -29,15 +24,38 @@ def find_silence() -> None:
         if warehouse.columns(LANDING, LEDGER):
             looks = warehouse.query(f"select source, max(stored_at) from {LANDING}.{LEDGER} group by 1")
     newest, at = dict(looks), now().replace(tzinfo=None)
-    silent = [
-        told
-        for entry in load_catalog(settings.catalog).values()
-        if (told := silence(entry, newest.get(entry.source), at))
-    ]
-    if silent:
+    entries = load_catalog(settings.catalog).values()
+    found = [silence(entry, newest.get(entry.source), at) for entry in entries]
+    return [told for told in found if told]
+
+
+@task(task_run_name="look-at-slots")
+def look_at_slots() -> list[str]:
+    """How much log each PostgreSQL holds back for us; a slot that is past its policy is dropped."""
+    from groundwork.catalog import PostgresSource, load_catalog
+    from groundwork.settings import Settings
+    from groundwork.slot_watch import look
+    from tasks.lookup import platform_bucket, resolve, run_id
+
+    settings = Settings()
+    bucket, entries = platform_bucket(settings), load_catalog(settings.catalog).values()
+    read = [entry for entry in entries if isinstance(entry, PostgresSource)]
+    found = [look(entry, bucket, resolve, run_id=run_id()) for entry in read]
+    return [told for told in found if told]
+
+
+def insist(findings: list[str]) -> None:
+    """Fail if there is anything to tell.
+
+    Raises:
+        GroundworkError: with all of it.
+    """
+    from groundwork.errors import GroundworkError
+
+    if findings:
         raise GroundworkError(
             "sources",
-            "; ".join(silent),
+            "; ".join(findings),
             fix="look at the newest runs of their deployments, and whether schedules and worker run",
         )
 

@@ -59,6 +59,18 @@ class PostgresSource:
             yield from self._rounds(reading, sql)
             retention.after(reading, sql)
 
+    def concern(self, cursors: Cursors) -> tuple[str, bool]:
+        """What is to be feared of the slot, and whether it is past its policy; nothing without a slot."""
+        reading = self.reading(cursors)
+        with Connection(self._address, self._where) as sql:
+            return retention.look(reading, sql)
+
+    def release(self, cursors: Cursors) -> Iterator[Checkpoint]:
+        """Read nothing; drop the slot if it is past its policy."""
+        reading = self.reading(cursors)
+        with Connection(self._address, self._where) as sql:
+            yield from retention.released(reading, sql)
+
     @contextmanager
     def claim(self) -> Iterator[None]:
         """Keep other runs of this source out.

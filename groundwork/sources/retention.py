@@ -46,6 +46,16 @@ def after(reading: Reading, sql: Connection) -> None:
         reading.standing |= {"name": reading.slot, "after": asdict(found)}
 
 
+def look(reading: Reading, sql: Connection) -> tuple[str, bool]:
+    """What is to be feared of the slot, and whether it is past its policy; nothing without a slot."""
+    if not reading.has_slot:
+        return "", False
+    found, policy = slot.standing(sql, reading.slot), reading.entry.connection.slot_lag
+    if found is None:
+        return f"slot '{reading.slot}' is gone", False
+    return concern_of(reading.slot, found, policy), is_past(found, policy)
+
+
 def concern_of(name: str, standing: Standing, policy: SlotLag) -> str:
     """What is to be feared of a slot, or nothing."""
     if standing.wal_status == "lost":
