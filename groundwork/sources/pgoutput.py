@@ -24,7 +24,14 @@ from groundwork.sources.views import Buffer, Positions, nulls
 PAYLOAD = HEADER + 1 + 24
 """From a message's start to its payload: header, ``w``, and three 64-bit numbers."""
 
-_SMALLEST = {"B": 21, "C": 26, "I": 8, "U": 8, "D": 8, "T": 9, "M": 15, "R": 9}  # bytes of a payload
+_KEEPALIVE = HEADER + 18
+"""Bytes of a keepalive: header, ``k``, two 64-bit numbers, and a flag."""
+
+_HEAD = 8
+"""Bytes that every payload has; a row's first text comes behind them."""
+
+_SMALLEST = {"B": 21, "C": 26, "I": 8, "U": 8, "D": 8, "T": 10, "M": 15, "R": 10, "Y": 8, "O": 8}
+"""Bytes of a payload, by its letter."""
 
 
 @dataclass(frozen=True)
@@ -96,9 +103,11 @@ class Decoder:
         starts, ends = framed.starts[:count], framed.ends[:count]
         letters = buffer.bytes[starts + HEADER]
         data = letters == ord("w")
-        strange = np.flatnonzero(~data & (letters != ord("k")) | (ends - starts <= HEADER))
+        alive = (letters == ord("k")) & (ends - starts == _KEEPALIVE)
+        strange = np.flatnonzero(~data & ~alive | (ends - starts <= HEADER))
         if len(strange):
             raise ProtocolError(byte(starts[strange[0]]), "neither log data nor a keepalive")
+        kept, end = starts[alive], int(ends[-1]) if len(ends) else 0
         starts, ends = starts[data], ends[data]
         if not len(starts):
             return result
@@ -108,9 +117,15 @@ class Decoder:
         kinds = buffer.bytes[starts + PAYLOAD]
         self._check(kinds, starts, ends)
         result.parts = self._described.parts(buffer, starts + PAYLOAD, kinds, self._at.commit_lsn)
+        walks: list[Walk] = []
         for first, last in self._stretches(buffer, starts, ends, kinds, result):
             part = slice(first, last)
-            self._stretch(buffer, starts[part], ends[part], kinds[part], result)
+            walks += self._stretch(buffer, starts[part], ends[part], kinds[part], result)
+        # With all numbers gone, one pass over the bytes tells whether there is any text beyond ASCII.
+        _blank_numbers(buffer, starts, ends, kinds, kept)
+        if not buffer.is_ascii(int(starts[0]), end):
+            for walk in walks:
+                walk.check_text()
         return result
 
     @property
@@ -130,9 +145,10 @@ class Decoder:
         known = np.zeros(256, np.int64)
         for letter, size in _SMALLEST.items():
             known[ord(letter)] = size
-        known[[ord("Y"), ord("O")]] = 1
         least = known[kinds]
-        bad = np.flatnonzero((least == 0) | (ends - starts - PAYLOAD < least))
+        sizes = ends - starts - PAYLOAD
+        exact = (kinds == ord("B")) | (kinds == ord("C"))
+        bad = np.flatnonzero((least == 0) | (sizes < least) | exact & (sizes != least))
         if len(bad):
             at = int(bad[0])
             what = f"message {chr(kinds[at])!r} of {int(ends[at] - starts[at])} bytes is not understood"
@@ -154,17 +170,15 @@ class Decoder:
         self, buffer: Buffer, starts: Positions, ends: Positions, kinds: npt.NDArray[np.uint8],
         result: Decoded,
     ) -> Iterator[tuple[int, int]]:  # fmt: skip
-        """Stretches of messages within which no table changes its shape."""
+        """Stretches of messages within which no table is described, or described anew."""
         begin = 0
         for index in np.flatnonzero(kinds == ord("R")).tolist():
             body = buffer.bytes[starts[index] + PAYLOAD : ends[index]].tobytes()
             relation = self._named(_relation(body, int(starts[index])))
-            known = self._relations.get(relation.id)
-            if known == relation:
+            if self._relations.get(relation.id) == relation:
                 continue
-            if known is not None:
-                yield begin, index
-                begin = index
+            yield begin, index
+            begin = index
             self._relations[relation.id] = relation
             result.relations.append(relation)
         yield begin, len(starts)
@@ -176,14 +190,19 @@ class Decoder:
         return replace(relation, schema=schema, table=table)
 
     def _key(self, relation: Relation) -> list[str] | None:
-        wanted = self.names is None or relation.id in self.names
-        return self._key_of(relation.name) if wanted else None
+        key = self._key_of(relation.name)
+        if self.names is None or relation.id in self.names or key is None:
+            return key
+        # A table of this name that is gone: what happened to it before it was made anew is history too, as
+        # long as it tells which records it is about.
+        told = set(key or relation.columns) <= set(relation.keys)
+        return key if told else None
 
     def _stretch(
         self, buffer: Buffer, starts: Positions, ends: Positions, kinds: npt.NDArray[np.uint8],
         result: Decoded,
-    ) -> None:  # fmt: skip
-        body = starts + PAYLOAD
+    ) -> list[Walk]:  # fmt: skip
+        body, walks = starts + PAYLOAD, []
         still_open = self._check_order(starts, kinds)
         begins = np.flatnonzero(kinds == ord("B"))
         changing = np.isin(kinds, np.frombuffer(b"IUDT", np.uint8))
@@ -224,6 +243,7 @@ class Decoder:
                 check_identity(relation, key, kinds[rows], buffer.bytes[body[rows] + 5])
                 walked = Walk(buffer, relation, body[rows], ends[rows], kinds[rows], stamp, key)
                 result.changes.extend(walked.changes())
+            walks.append(walked)
             result.rows += len(rows)
         for index in np.flatnonzero((kinds == ord("T")) | (kinds == ord("M"))).tolist():
             text = buffer.bytes[body[index] : ends[index]].tobytes()
@@ -235,6 +255,7 @@ class Decoder:
             result.changes.extend(self._truncations(text, stamp, int(starts[index])))
         if len(commits):
             result.end_lsn = int(buffer.int64(body[commits[-1:]] + 10)[0])
+        return walks
 
     def _truncations(self, text: bytes, stamp: Stamp, at: int) -> Iterator[Changes]:
         (count,) = struct.unpack_from(">I", text, 1)
@@ -249,10 +270,26 @@ class Decoder:
                 yield Changes(relation, stamp.on(pl.DataFrame(columns), ["truncate"], None, last=True))
 
 
-def _distinct(numbers: Positions) -> list[int]:
+def _blank_numbers(
+    buffer: Buffer, starts: Positions, ends: Positions, kinds: npt.NDArray[np.uint8], keepalives: Positions
+) -> None:
+    """Overwrite everything that is a number, so that only text can hold bytes above 127."""
+    buffer.blank(keepalives + 1, _KEEPALIVE - 1)
+    buffer.blank(starts + 1, PAYLOAD - 1 + _HEAD)
+    for letter in b"BC":
+        rest = _SMALLEST[chr(letter)] - _HEAD
+        buffer.blank(starts[kinds == letter] + PAYLOAD + _HEAD, rest)
+    for index in np.flatnonzero(np.isin(kinds, np.frombuffer(b"RTMYO", np.uint8))).tolist():
+        buffer.bytes[starts[index] + 1 : ends[index]] = 0
+
+
+def _distinct(numbers: Positions | npt.NDArray[np.uint8]) -> list[int]:
     if len(numbers) and (numbers == numbers[0]).all():  # the common case, without a sort
         return [int(numbers[0])]
-    found: list[int] = np.unique(numbers).tolist()
+    # not np.unique: its first call loads a module that takes longer than all else in a run with nothing new
+    ordered = np.sort(numbers)
+    first = np.concatenate(([True], ordered[1:] != ordered[:-1]))[: len(ordered)]
+    found: list[int] = ordered[first].tolist()
     return found
 
 
@@ -274,6 +311,8 @@ def _relation(body: bytes, at: int) -> Relation:
                 keys.append(name)
         if offset != len(body):
             raise ValueError("more bytes than columns")
+        if len(set(names)) < count:
+            raise ValueError("a column twice")
     except (struct.error, ValueError, IndexError) as error:
         raise ProtocolError(byte(at), "a table's description does not fill its message") from error
     # pg_catalog's schema is sent as an empty name

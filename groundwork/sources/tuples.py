@@ -17,7 +17,15 @@ import numpy.typing as npt
 import polars as pl
 
 from groundwork.errors import ProtocolError, SourceRefused
-from groundwork.sources.views import Buffer, Mask, Positions, constants, nulls, sequences
+from groundwork.sources.views import (
+    Buffer,
+    Mask,
+    Positions,
+    constants,
+    first_broken,
+    nulls,
+    sequences,
+)
 
 POSTGRES_EPOCH = 946_684_800_000_000
 """2000-01-01 in microseconds since 1970-01-01; PostgreSQL counts from there."""
@@ -120,6 +128,7 @@ class Walk:
         self._buffer, self._relation, self._kinds = buffer, relation, kinds
         self._ends, self._stamp, self._key = ends, stamp, key
         self._body = body
+        self._made: list[tuple[pl.DataFrame, list[Positions]]] = []  # what came out, and where it lies
 
     def changes(self) -> Iterator[Changes]:
         """Records that updates took away, then all rows; `_sequence` tells their order.
@@ -148,12 +157,26 @@ class Walk:
             if len(gone):
                 yield self._removed(old, before, gone)
         frame = pl.DataFrame({name: new.texts(buffer, i) for i, name in enumerate(columns)})
+        self._made.append((frame, new.at))
         codes = np.zeros(256, np.intp)
         # Without a key an update is one record gone (see `_removed`) and another one there.
         codes[[ord("U"), ord("D")]] = 1 if self._key else 0, 2
         operations = constants(["insert", "update", "delete"], codes[self._kinds])
         stamped = self._stamp.on(frame, operations, self._unchanged(new), last=True)
         yield Changes(self._relation, stamped)
+
+    def check_text(self) -> None:
+        """Look whether every value is UTF-8.
+
+        Raises:
+            ProtocolError: when one is not; names its position.
+        """
+        for frame, places in self._made:
+            for column, at in zip(frame, places, strict=True):
+                row = first_broken(column)
+                if row is not None:
+                    where = f"{byte(at[row])}, table {self._relation.name}"
+                    raise ProtocolError(where, f"a value of column '{column.name}' is not UTF-8")
 
     def _gone(self, old: _Tuple, new: _Tuple, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
         """Which of these updates took a record away: its key changed, or the table has no key."""
@@ -169,6 +192,7 @@ class Walk:
         """The records that were taken away."""
         columns = enumerate(self._relation.columns)
         frame = pl.DataFrame({name: old.texts(self._buffer, i, gone) for i, name in columns})
+        self._made.append((frame, [at[gone] for at in old.at]))
         operations = constants(["delete"], np.zeros(len(gone), np.intp))
         return Changes(self._relation, self._stamp.at(rows[gone]).on(frame, operations, None, last=False))
 
@@ -193,6 +217,8 @@ class Walk:
                 value = at + 5
                 after = np.where(text, value + lengths, at + 1)
             self._refuse(after > ends, None, f"column '{name}' passes its row's end", at)
+            if len(lengths) and lengths.max() > 127:
+                buffer.blank(at[lengths > 127] + 1, 4)  # see `Decoder.decode`
             walked.at.append(value)
             walked.lengths.append(lengths)
             walked.kinds.append(kinds)

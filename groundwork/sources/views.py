@@ -7,6 +7,8 @@ for all rows of a column at once, by gathers over the buffer.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import polars as pl
@@ -44,6 +46,14 @@ class Buffer:
     def int64(self, at: Positions) -> npt.NDArray[np.uint64]:
         """Unsigned 64-bit numbers at the given positions."""
         return self._u64[at].byteswap()
+
+    def blank(self, at: Positions, size: int) -> None:
+        """Overwrite ``size`` bytes at each position with zeros."""
+        _at_any_position(self.bytes, f"V{size}")[at] = np.zeros((), f"V{size}")
+
+    def is_ascii(self, begin: int, end: int) -> bool:
+        """Whether no byte of a stretch is above 127."""
+        return begin >= end or bool(self.bytes[begin:end].max() < 128)
 
     def texts(self, at: Positions, lengths: Positions, valid: Mask | None = None) -> pl.Series:
         """A column of texts that point into the buffer.
@@ -99,6 +109,19 @@ def sequences(commits: npt.NDArray[np.uint64], ordinals: Positions) -> pl.Series
     return pl.Series(pl.from_arrow(column))
 
 
+def first_broken(column: pl.Series) -> int | None:
+    """Number of the first text that is not UTF-8, None when all are."""
+    try:
+        column.to_arrow(compat_level=pl.CompatLevel.newest()).validate(full=True)
+    except pa.ArrowInvalid:
+        for row, text in enumerate(column.cast(pl.Binary)):
+            try:
+                (text or b"").decode()
+            except UnicodeDecodeError:
+                return row
+    return None
+
+
 def nulls(rows: int) -> pl.Series:
     """A column of text without any value."""
     return pl.Series([None], dtype=pl.String).new_from_index(0, rows)
@@ -115,7 +138,7 @@ def _series(views: npt.NDArray[np.uint64], valid: Mask | None, data: list[pa.Buf
     return pl.Series(pl.from_arrow(column))
 
 
-def _at_any_position(content: Bytes, kind: str) -> npt.NDArray[np.uint64]:
-    """The buffer seen as overlapping little-endian words, one starting at each byte."""
+def _at_any_position(content: Bytes, kind: str) -> npt.NDArray[Any]:
+    """The buffer seen as overlapping words, one starting at each byte."""
     word = np.dtype(kind)
     return np.ndarray((len(content) - word.itemsize + 1,), word, content, strides=(1,))
