@@ -82,7 +82,8 @@ def load(entry: AnySource, bucket: Bucket, warehouse: Warehouse, *, run_id: str 
         with tempfile.TemporaryDirectory(prefix="groundwork-") as scratch:
             objects = [fetch(bucket, stored, Path(scratch), batch) for stored in batch.objects]
             for fetched in objects:
-                widened = dict.fromkeys(fetched.stored.columns, TEXT)
+                # The metadata too: a stream that the catalog does not know (any more) has no table yet.
+                widened = dict.fromkeys(fetched.stored.columns, TEXT) | dict(LANDING_METADATA)
                 warehouse.widen(table_name(entry.source, fetched.stored.stream), widened)
             warehouse.land(batch, objects, run_id)
         report.batches.append(batch.batch_id)

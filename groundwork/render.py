@@ -273,15 +273,17 @@ def _period(length: timedelta) -> str:
 
 _RESERVED = frozenset(
     """
-    account all alter analyse analyze and any array as asc asymmetric between both by case cast check
-    collate column connect connection constraint create cross current current_date current_time
-    current_timestamp current_user database default deferrable delete desc describe distinct do drop
-    else end except exists false fetch following for foreign from full grant group gscluster having
-    ilike in increment initially inner insert intersect into is issue join lambda lateral leading left
-    like limit localtime localtimestamp minus natural not null of offset on only or order organization
-    pivot placing primary qualify references regexp returning revoke right rlike row rows sample schema
-    select set show some start summarize symmetric table tablesample then to trailing trigger true
-    try_cast union unique unpivot update user using values variadic view when whenever where window with
+    account all alter analyse analyze and anti any array as asc asof asymmetric at authorization between
+    binary both by case cast check collate collation column concurrently connect connection constraint
+    create cross current current_date current_time current_timestamp current_user database default
+    deferrable delete desc describe distinct do drop else end except exists false fetch following for
+    foreign freeze from full glob grant group gscluster having ilike in increment initially inner insert
+    intersect into is isnull issue join lambda lateral leading left like limit localtime localtimestamp
+    minus natural not notnull null of offset on only or order organization outer overlaps pivot pivot_longer
+    pivot_wider placing positional primary qualify references regexp returning revoke right rlike row rows
+    sample schema select semi set show similar some start summarize symmetric table tablesample then to
+    trailing trigger true try_cast union unique unpack unpivot update user using values variadic verbose
+    view when whenever where window with
     """.split()  # noqa: SIM905 - a list of words reads better so
 )
 """Reserved words of DuckDB 2.0 (`duckdb_keywords()`) and Snowflake; a column may have such a name."""

@@ -105,3 +105,12 @@ def test_one_bad_batch_stops_itself_and_what_follows(
             load(ENTRY, bucket, warehouse)
     assert warehouse.query("select id from landing.shop__a") == [("1",)]
     assert load(ENTRY, bucket, warehouse).batches == [2, 3]
+
+
+def test_a_stream_that_left_the_catalog_is_loaded_into_a_table_of_its_own(
+    bucket: Bucket, warehouse: DuckDB
+) -> None:
+    commit(bucket, rows("a", "1"), rows("gone", "7"))
+    assert load(ENTRY, bucket, warehouse).batches == [1]
+    found = warehouse.query("select id, _batch_id, _operation from landing.shop__gone")
+    assert found == [("7", "0000000001", "insert")]
