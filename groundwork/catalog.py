@@ -159,6 +159,8 @@ class PostgresConnection(_Entry):
     slot: str = Field("", pattern="^[a-z0-9_]{0,63}$")
     """Name of the replication slot, derived from source and bucket when empty; another ends in ``_b``."""
     slot_lag: SlotLag = SlotLag()
+    snapshot_connections: int = Field(2, ge=1, le=16)
+    """Connections over which a large table is copied at once; each loads one processor of the server."""
     failover: bool = False
     """Let standbys keep a copy of the slot, to go on after a failover (PostgreSQL 17 and later)."""
     upgraded_from: str = ""
@@ -195,6 +197,8 @@ class RestStream(Stream, RestAnswer):
     """``POST`` sends all parameters as one JSON object."""
     repeatable: bool = False
     """A POST that may be sent twice without harm, e.g. a search."""
+    idempotency_header: str = ""
+    """Header, e.g. ``Idempotency-Key``, by which the API knows a POST sent twice, so that it may be."""
     parameters: dict[str, str | int | bool] = {}
     paging: Paging = Paging()
     cursor: RestCursor | None = None

@@ -6,9 +6,7 @@ Nothing is kept in memory but the rows at hand, so a backlog of any length costs
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import os
 import tempfile
 import time
 import uuid
@@ -19,28 +17,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import polars as pl
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from groundwork import catalog, manifest
 from groundwork.bucket import Bucket
 from groundwork.errors import GroundworkError, StreamsQuarantined
 from groundwork.manifest import Manifest, StoredRows, batch_name
+from groundwork.objects import METADATA, OpenObject, completed, told
 from groundwork.settings import Keep, Resolve
 from groundwork.sources import Checkpoint, Cursors, Rows, Source, Undo, quarantined
-from groundwork.sources.views import sequences
 
 log = logging.getLogger(__name__)
 
 OBJECT_BYTES = 64 << 20
 """An object is closed when its file has grown to this many bytes."""
-
-METADATA = ("_operation", "_sequence", "_unchanged", "_committed_at", "_extracted_at")
-"""Columns every object has beside the source's own."""
-
-_REPETITIVE = ["_operation", "_unchanged", "_committed_at", "_extracted_at", "_request"]
 
 
 @dataclass
@@ -204,7 +192,7 @@ def _claimed(source: Source) -> AbstractContextManager[None]:
 
 @contextmanager
 def _scratch() -> Iterator[Path]:
-    with _disk(Path(tempfile.gettempdir()) / "groundwork"):
+    with told(Path(tempfile.gettempdir()) / "groundwork"):
         directory = tempfile.TemporaryDirectory(prefix="groundwork-", ignore_cleanup_errors=True)
     with directory as name:
         yield Path(name)
@@ -240,7 +228,7 @@ class OpenBatch:
 
     def add(self, rows: Rows) -> None:
         """Append rows to their stream's object; store the object when it is large enough."""
-        table = self._completed(rows)
+        table = completed(rows, self.batch_id, self._rows[rows.stream])
         self._rows[rows.stream] += table.num_rows
         current = self._open.get(rows.stream)
         if current and current.schema != table.schema:
@@ -282,28 +270,6 @@ class OpenBatch:
         )  # fmt: skip
         return committed
 
-    def _completed(self, rows: Rows) -> pa.Table:
-        """The rows with every metadata column, source columns first."""
-        frame, have = rows.frame, set(rows.frame.columns)
-        added: list[pl.Expr | pl.Series] = []
-        if "_operation" not in have:
-            added.append(pl.lit("insert").alias("_operation"))
-        if "_sequence" not in have:
-            first = self._rows[rows.stream]
-            numbers = np.arange(first, first + frame.height)
-            batch = np.full(frame.height, self.batch_id, np.uint64)
-            added.append(sequences(batch, numbers).alias("_sequence"))
-        if "_unchanged" not in have:
-            added.append(pl.lit(None, dtype=pl.String).alias("_unchanged"))
-        if "_committed_at" not in have:
-            added.append(pl.lit(None, dtype=pl.Datetime("us")).alias("_committed_at"))
-        extracted_at = manifest.now().replace(tzinfo=None)
-        added.append(pl.lit(extracted_at, dtype=pl.Datetime("us")).alias("_extracted_at"))
-        own = [name for name in frame.columns if name not in METADATA]
-        complete = frame.with_columns(added).select(*own, *METADATA)
-        table: pa.Table = complete.to_arrow(compat_level=pl.CompatLevel.newest())
-        return table
-
     def _store(self, stream: str) -> None:
         done = self._open.pop(stream)
         part = self._parts[stream]
@@ -327,66 +293,3 @@ class OpenBatch:
             )
         finally:
             done.path.unlink(missing_ok=True)
-
-
-class OpenObject:
-    """One Parquet file being written, a row group per append."""
-
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
-        """Open the file."""
-        self.path, self.schema, self.rows = path, schema, 0
-        self.operations: Counter[str] = Counter()
-        with _disk(path):
-            self._writer = pq.ParquetWriter(
-                path,
-                schema,
-                compression="zstd",
-                compression_level=1,
-                # A dictionary pays only where few values repeat; most source columns are distinct text.
-                use_dictionary=[name for name in _REPETITIVE if name in schema.names],
-                write_statistics=False,
-            )
-
-    @property
-    def bytes(self) -> int:
-        """Size of the file so far."""
-        return self.path.stat().st_size
-
-    def append(self, table: pa.Table) -> None:
-        """Write rows as one row group.
-
-        Raises:
-            GroundworkError: when the disk is full or the file cannot be written.
-        """
-        with _disk(self.path):
-            self._writer.write_table(table, row_group_size=max(1, table.num_rows))
-        self.rows += table.num_rows
-        for operation, count in _counts(table):
-            self.operations[operation] += count
-
-    def close(self) -> str:
-        """Finish the file and return its sha256."""
-        with _disk(self.path):
-            self._writer.close()
-            with self.path.open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _counts(table: pa.Table) -> list[tuple[str, int]]:
-    # not by pyarrow.compute: to load it takes a quarter of a second
-    found = pl.Series(table.column("_operation")).value_counts()
-    return [(str(operation), int(count)) for operation, count in found.iter_rows()]
-
-
-@contextmanager
-def _disk(path: Path) -> Iterator[None]:
-    """Tell a full disk as one."""
-    try:
-        yield
-    except OSError as error:
-        raise GroundworkError(
-            str(path.parent),
-            f"a temporary file cannot be written ({os.strerror(error.errno) if error.errno else error})",
-            why="nothing was committed",
-            fix="free space there, or set TMPDIR to a larger disk",
-        ) from error

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import polars as pl
+if TYPE_CHECKING:
+    import polars as pl
+    import pyarrow as pa
 
 Cursors = Mapping[str, Any]
 """Where reading goes on: one JSON-able value per stream, and ``log`` for a change log."""
@@ -29,13 +31,16 @@ def quarantined(cursors: Cursors) -> dict[str, dict[str, str]]:
 class Rows:
     """Some rows of one stream, in the source's order.
 
-    ``frame`` holds the source's columns as ``String``. It may also hold ``_operation`` (String, default
-    ``insert``), ``_sequence`` (String, default batch and row number), ``_unchanged`` (String, a JSON array
-    of names), ``_committed_at`` (Datetime µs, UTC without zone) and, for records, ``_request`` (String).
+    ``frame`` holds the source's columns as text (``string`` where it is an Arrow table). It, or
+    ``constants``, may also hold ``_operation`` (text, default ``insert``), ``_sequence`` (text, default batch
+    and row number), ``_unchanged`` (text, a JSON array of names), ``_committed_at`` (µs, UTC without zone)
+    and, for records, ``_request`` (text).
     """
 
     stream: str
-    frame: pl.DataFrame
+    frame: pl.DataFrame | pa.Table
+    constants: Mapping[str, str] = field(default_factory=dict)
+    """Columns that are one text for all rows."""
 
 
 @dataclass

@@ -11,17 +11,16 @@ import logging
 import uuid
 from collections.abc import Iterator
 
-import polars as pl
+import pyarrow as pa
 
 from groundwork.errors import CatalogError, about
-from groundwork.sources import Checkpoint, Rows, copytext, slot
+from groundwork.sources import Checkpoint, Rows, slot
+from groundwork.sources.copying import Copying
 from groundwork.sources.reading import Reading, at
 from groundwork.sources.shapes import copied, uncopied
 from groundwork.sources.slot import lsn_text
 from groundwork.sources.tables import Table
-from groundwork.sources.views import nulls
 from groundwork.sources.waiting import told_while_waiting
-from groundwork.sources.wire import Connection
 
 log = logging.getLogger(__name__)
 
@@ -44,9 +43,10 @@ def _whole_table(reading: Reading, table: Table) -> Iterator[Rows]:
             why="what was read from the log would count as newer",
             fix="give the stream another name",
         )
-    with reading.connection() as copying:
-        yield Rows(table.stream, _gone(table, None))
-        yield from _copy(reading, copying, table, None)
+    with Copying(reading) as copying:
+        yield _gone(table, None)
+        for rows in copying.rows(table):
+            yield Rows(table.stream, rows, _stamps("snapshot", None))
     reading.state[table.stream] = {"columns": table.columns}
 
 
@@ -58,48 +58,38 @@ def history(reading: Reading, tables: dict[str, Table]) -> Iterator[Rows | Check
         return
     first = not reading.has_slot
     temporary = f"{reading.base[:50]}_{uuid.uuid4().hex[:8]}"
-    with reading.connection(replication=True) as keeper, reading.connection() as copying:
+    with reading.connection(replication=True) as keeper, reading.connection() as sql:
         with told_while_waiting(reading):
             position, name = slot.create_temporary(keeper, temporary)
         if first:
             reading.begin_log(position)
         place = position + reading.raised
-        copying.run("begin isolation level repeatable read read only")
-        copying.run(f"set transaction snapshot '{name}'")
-        for table, whole in new:
-            log.info("copying source=%s stream=%s", reading.source, table.stream)
-            with about(table.full_name):
-                if whole:
-                    yield Rows(table.stream, _gone(table, place))
-                yield from _copy(reading, copying, table, place)
-            cursor = state.get(table.stream, {})
-            state[table.stream] = copied(table, cursor, lsn_text(position), whole=whole)
+        with Copying(reading, name) as copying:
+            for table, whole in new:
+                log.info("copying source=%s stream=%s", reading.source, table.stream)
+                with about(table.full_name):
+                    if whole:
+                        yield _gone(table, place)
+                    for rows in copying.rows(table):
+                        yield Rows(table.stream, rows, _stamps("snapshot", place))
+                cursor = state.get(table.stream, {})
+                state[table.stream] = copied(table, cursor, lsn_text(position), whole=whole)
         if first:
             # Under the name that is not in use: the newest manifest's slot stays until there is a newer one.
-            copying.run("commit")
             fresh = reading.next_slot
             slot.make_permanent(keeper, temporary, fresh)
             reading.follow(fresh, position)
         yield reading.checkpoint(heartbeat=True)
         reading.settled()
         if first:
-            slot.drop_others(copying, reading.slots, reading.slot, reading.where)
+            slot.drop_others(sql, reading.slots, reading.slot, reading.where)
 
 
-def _copy(reading: Reading, copying: Connection, table: Table, position: int | None) -> Iterator[Rows]:
-    where = f"{reading.where}, table {table.full_name}"
-    for buffer, framed in copying.copy_rows(table.copy_statement()):
-        frame = copytext.decode(buffer, framed, list(table.columns), where)
-        stamps = [pl.lit("snapshot").alias("_operation")]
-        if position is not None:
-            stamps.append(pl.lit(at(position)).alias("_sequence"))
-        yield Rows(table.stream, frame.with_columns(stamps))
-
-
-def _gone(table: Table, position: int | None) -> pl.DataFrame:
+def _gone(table: Table, position: int | None) -> Rows:
     """The row that ends all earlier records of a stream: what follows is all there is."""
-    frame = pl.DataFrame({name: nulls(1) for name in table.columns})
-    frame = frame.with_columns(pl.lit("truncate").alias("_operation"))
-    if position is not None:
-        frame = frame.with_columns(pl.lit(at(position)).alias("_sequence"))
-    return frame
+    nothing = pa.table({name: pa.nulls(1, pa.string()) for name in table.columns})
+    return Rows(table.stream, nothing, _stamps("truncate", position))
+
+
+def _stamps(operation: str, position: int | None) -> dict[str, str]:
+    return {"_operation": operation} | ({} if position is None else {"_sequence": at(position)})

@@ -49,15 +49,27 @@ class Table:
         """``schema.table``."""
         return f"{self.schema}.{self.name}"
 
-    def copy_statement(self) -> str:
-        """The statement that copies what the publication would show of it."""
+    def copy_statement(self, place: str = "") -> str:
+        """The statement that copies what the publication would show of it.
+
+        Args:
+            place: a condition that picks a piece of it, see `groundwork.sources.copying`.
+        """
         columns = ", ".join(map(quoted, self.columns))
+        query = f"select {columns} from {self._itself}"
+        if conditions := [f"({one})" for one in (self.row_filter, place) if one]:
+            query += f" where {' and '.join(conditions)}"
+        return f"COPY ({query}) TO STDOUT"
+
+    def touch_statement(self) -> str:
+        """The statement that takes the lock of a reader on it and on its partitions, and reads nothing."""
+        return f"select 1 from {self._itself} limit 0"
+
+    @property
+    def _itself(self) -> str:
         # A table that others inherit from would show their rows too; the log does not.
         only = "" if self.partitioned else "only "
-        query = f"select {columns} from {only}{quoted(self.schema)}.{quoted(self.name)}"
-        if self.row_filter:
-            query += f" where {self.row_filter}"
-        return f"COPY ({query}) TO STDOUT"
+        return f"{only}{quoted(self.schema)}.{quoted(self.name)}"
 
     def part(self, uncopied: Mapping[str, str]) -> Table:
         """The table with no rows but those of some partitions, see `partitions.filled`."""

@@ -123,12 +123,16 @@ class Connection:
 
     def close(self) -> None:
         """Close the connection, whatever state it is in."""
+        self.interrupt()
+        self._socket.close()
+
+    def interrupt(self) -> None:
+        """Break the connection off; a thread that waits for it gets `SourceUnreachable`."""
         # Not a polite goodbye: in the middle of a stream the server would not read one.
         try:
             self._socket.shutdown(socket.SHUT_RDWR)
         except OSError:
             pass
-        self._socket.close()
 
     def __enter__(self) -> Connection:
         """Use as a context."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import struct
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,7 +37,9 @@ def decoded(lines: list[bytes], width: int) -> list[tuple[str | None, ...]]:
     content = b"".join(b"d" + struct.pack(">I", len(body) + 4) + body for body in lines)
     buffer = padded(content)
     framed = frame(buffer, len(content), row_candidates(buffer.bytes, len(content)))
-    return copytext.decode(buffer, framed, [f"c{i}" for i in range(width)], "table t").rows()
+    table = copytext.decode(buffer, framed, [f"c{i}" for i in range(width)], "table t")
+    assert {field.type for field in table.schema} == {pa.string()}
+    return list(zip(*(column.to_pylist() for column in table.columns), strict=True))
 
 
 @given(st.integers(1, 6).flatmap(

@@ -1,0 +1,148 @@
+"""Objects being written: rows become one Parquet file with the metadata that every row has.
+
+A copy of a table comes as Arrow columns and goes to the file as it is; changes come as polars frames, whose
+texts still point into the bytes received. Both are written without a copy of ours in between.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from groundwork import manifest
+from groundwork.errors import GroundworkError
+from groundwork.sources import Rows
+
+METADATA = ("_operation", "_sequence", "_unchanged", "_committed_at", "_extracted_at")
+"""Columns every object has beside the source's own."""
+
+_REPETITIVE = ("_operation", "_unchanged", "_committed_at", "_extracted_at", "_request")
+
+
+class OpenObject:
+    """One Parquet file being written, a row group per append."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        """Open the file."""
+        self.path, self.schema, self.rows = path, schema, 0
+        self.operations: Counter[str] = Counter()
+        with told(path):
+            self._writer = pq.ParquetWriter(
+                path,
+                schema,
+                compression="zstd",
+                compression_level=1,
+                # A dictionary pays only where few values repeat; most source columns are distinct text.
+                use_dictionary=_repetitive(schema),
+                write_statistics=False,
+                # The columns' types in memory are nobody's business: a text is a text.
+                store_schema=False,
+            )
+
+    @property
+    def bytes(self) -> int:
+        """Size of the file so far."""
+        return self.path.stat().st_size
+
+    def append(self, table: pa.Table) -> None:
+        """Write rows as one row group.
+
+        Raises:
+            GroundworkError: when the disk is full or the file cannot be written.
+        """
+        with told(self.path):
+            self._writer.write_table(table, row_group_size=max(1, table.num_rows))
+        self.rows += table.num_rows
+        self.operations.update(_operations(table))
+
+    def close(self) -> str:
+        """Finish the file and return its sha256."""
+        with told(self.path):
+            self._writer.close()
+            with self.path.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def completed(rows: Rows, batch_id: int, first: int) -> pa.Table:
+    """Rows with every metadata column, source columns first.
+
+    Args:
+        rows: as the source gave them.
+        batch_id: the batch they are for.
+        first: how many rows of the stream the batch holds before them.
+    """
+    if isinstance(rows.frame, pa.Table):
+        table = rows.frame
+    else:
+        import polars as pl
+
+        table = rows.frame.to_arrow(compat_level=pl.CompatLevel.newest())
+    columns = dict(zip(table.column_names, table.columns, strict=True))
+    own, count = [name for name in columns if name not in METADATA], table.num_rows
+    columns |= {name: _constant(value, count) for name, value in rows.constants.items()}
+    if "_operation" not in columns:
+        columns["_operation"] = _constant("insert", count)
+    if "_sequence" not in columns:
+        columns["_sequence"] = _numbered(batch_id, first, count)
+    columns.setdefault("_unchanged", pa.nulls(count, pa.string()))
+    columns.setdefault("_committed_at", pa.nulls(count, pa.timestamp("us")))
+    micros = pa.scalar(manifest.now().replace(tzinfo=None), pa.timestamp("us")).value
+    extracted_at = pa.py_buffer(np.full(count, micros, np.int64))
+    columns["_extracted_at"] = pa.Array.from_buffers(pa.timestamp("us"), count, [None, extracted_at])
+    return pa.table({name: columns[name] for name in [*own, *METADATA]})
+
+
+def _constant(value: str, count: int) -> pa.Array:
+    """One text for all rows, written as a dictionary of one."""
+    codes = pa.Array.from_buffers(pa.int32(), count, [None, pa.py_buffer(np.zeros(count, np.int32))])
+    return pa.DictionaryArray.from_arrays(codes, pa.array([value], pa.string()))
+
+
+def _numbered(batch_id: int, first: int, count: int) -> pa.Array:
+    """The sequence of rows that have no order of their own but that in which they came."""
+    from groundwork.sources.views import sequences
+
+    numbers = np.arange(first, first + count)
+    return sequences(np.full(count, batch_id, np.uint64), numbers).to_arrow()
+
+
+def _repetitive(schema: pa.Schema) -> list[str]:
+    constant = [field.name for field in schema if pa.types.is_dictionary(field.type)]
+    return [*constant, *(name for name in _REPETITIVE if name in schema.names and name not in constant)]
+
+
+def _operations(table: pa.Table) -> dict[str, int]:
+    column = table.column("_operation")
+    if pa.types.is_dictionary(column.type):
+        return {column.chunk(0).dictionary[0].as_py(): table.num_rows}
+    import polars as pl
+
+    # not by pyarrow.compute: to load it takes a quarter of a second
+    found = pl.Series(column).value_counts()
+    return {str(operation): int(count) for operation, count in found.iter_rows()}
+
+
+@contextmanager
+def told(path: Path) -> Iterator[None]:
+    """Tell a full disk as one.
+
+    Raises:
+        GroundworkError: when a file cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise GroundworkError(
+            str(path.parent),
+            f"a temporary file cannot be written ({os.strerror(error.errno) if error.errno else error})",
+            why="nothing was committed",
+            fix="free space there, or set TMPDIR to a larger disk",
+        ) from error
