@@ -4,31 +4,22 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from groundwork.bucket import Bucket
 from groundwork.catalog import AnySource, Catalog, PostgresSource
 from groundwork.errors import BucketError, GroundworkError, KeyTaken
+from groundwork.findings import Finding
 from groundwork.settings import Resolve, Settings
-from groundwork.sources import slot
+from groundwork.sources import examination
 from groundwork.sources.address import Address
-from groundwork.sources.tables import publication_statement, published
-from groundwork.sources.wire import Connection
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing looked at."""
-
-    what: str
-    problem: str = ""
-    """Empty when all is well."""
+from groundwork.sources.preparation import preparation as statements
+from groundwork.sources.slot import slot_name
 
 
 def examine(
     settings: Settings, catalog: Catalog, open_bucket: Callable[[], Bucket], resolve: Resolve
 ) -> Iterator[Finding]:
-    """Look at bucket, warehouse and every source, one finding each.
+    """Look at bucket, warehouse and every PostgreSQL.
 
     Args:
         settings: the platform's.
@@ -40,7 +31,7 @@ def examine(
     yield _looked(f"warehouse {settings.warehouse}", lambda: _warehouse(settings))
     for entry in catalog.values():
         if isinstance(entry, PostgresSource):
-            yield _looked(f"source {entry.source}", lambda e=entry: _postgres(e, settings, resolve))  # type: ignore[misc]
+            yield from _postgres(entry, settings, resolve)
 
 
 def _looked(what: str, look: Callable[[], None]) -> Finding:
@@ -76,55 +67,21 @@ def _warehouse(settings: Settings) -> None:
         warehouse.query("select 1")
 
 
-def _postgres(entry: PostgresSource, settings: Settings, resolve: Resolve) -> None:
-    where = f"source '{entry.source}'"
-    address = Address.parse(resolve(entry.connection.url), where)
-    with Connection(address, where) as sql:
-        level = sql.run("select current_setting('wal_level')")[0][0]
-        if level != "logical":
-            raise GroundworkError(
-                where, f"wal_level is '{level}'", why="the log then holds no rows",
-                fix="alter system set wal_level = 'logical', and restart the server",
-            )  # fmt: skip
-        _, bad = published(sql, entry)
-        for error in bad.values():
-            raise error
-        for name, identity, has_key in _identities(sql, entry):
-            if identity == "n" or (identity == "d" and not has_key):
-                raise GroundworkError(
-                    where, f"table {name} has no replica identity",
-                    why="an UPDATE or DELETE of the application on it fails while it is published",
-                    fix=f"alter table {name} replica identity full; or give it a primary key",
-                )  # fmt: skip
-        slot.find(sql, entry.connection.slot or slot.slot_name(entry.source, settings.bucket_url))
-    with Connection(address, where, replication=True) as stream:
-        stream.run("IDENTIFY_SYSTEM")
+def _postgres(entry: PostgresSource, settings: Settings, resolve: Resolve) -> Iterator[Finding]:
+    try:
+        address = Address.parse(resolve(entry.connection.url), f"source '{entry.source}'")
+    except GroundworkError as error:
+        yield Finding(f"source {entry.source}", str(error))
+        return
+    yield from examination.examine(entry, address, _slot(entry, settings))
 
 
-def _identities(sql: Connection, entry: PostgresSource) -> list[list[str]]:
-    return sql.run(
-        "select cast(c.oid as regclass)::text, cast(c.relreplident as text),"
-        " exists (select 1 from pg_index i where i.indrelid = c.oid and i.indisprimary)"
-        " from pg_publication_tables t join pg_namespace n on n.nspname = t.schemaname"
-        " join pg_class c on c.relnamespace = n.oid and c.relname = t.tablename"
-        " where t.pubname = :name",
-        name=entry.connection.publication,
-    )
+def _slot(entry: PostgresSource, settings: Settings) -> str:
+    return entry.connection.slot or slot_name(entry.source, settings.bucket_url)
 
 
-def preparation(entry: AnySource) -> str:
-    """The SQL that a database administrator runs once: a role with the least rights, and a publication."""
+def preparation(entry: AnySource, settings: Settings, resolve: Resolve) -> str:
+    """The SQL that a database administrator runs once for a source; empty when there is none."""
     if not isinstance(entry, PostgresSource):
         return ""
-    schemas = sorted({stream.table.split(".", 1)[0] for stream in entry.streams.values()})
-    tables = ", ".join(stream.table for stream in entry.streams.values())
-    return "\n".join(
-        [
-            f"-- source '{entry.source}': once, as an owner of the tables",
-            "create role groundwork with login replication password '…';",
-            *(f"grant usage on schema {schema} to groundwork;" for schema in schemas),
-            f"grant select on {tables} to groundwork;",
-            publication_statement(entry, 180000),
-            "-- and in postgresql.conf: wal_level = logical, max_slot_wal_keep_size = '20GB'",
-        ]
-    )
+    return statements(entry, resolve, _slot(entry, settings))

@@ -1,0 +1,228 @@
+# ruff: noqa: E501 (statements and messages read better in one line)
+"""Doctor prints the least rights, which are enough, and finds what is missing or could hurt the source."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from groundwork.catalog import PostgresSource
+from groundwork.doctor import examine, preparation
+from groundwork.errors import SourceError, SourceUnreachable
+from groundwork.findings import Finding
+from groundwork.settings import Settings
+from groundwork.sources import examination
+from tests.capture import PASSWORD, ROLE, Capture, Database
+
+Captures = Callable[..., Capture]
+numbers = itertools.count(1)
+
+
+@pytest.fixture
+def shop(database: Database, capture: Captures) -> Capture:
+    database.sql(
+        'create schema "Sales.EU"; create table "Sales.EU"."Order" ("Id" int primary key, total numeric generated always as ("Id" * 2) stored);'
+        "create table views (at timestamptz, path text);"
+        "create table moves (id int, at date, primary key (id, at)) partition by range (at);"
+        "create table moves_1 partition of moves for values from ('2026-01-01') to ('2027-01-01');"
+        "insert into \"Sales.EU\".\"Order\" values (1), (2); insert into views values (now(), '/'); insert into moves values (1, '2026-02-02')"
+    )
+    return capture(views=("public.views", []), moves=("public.moves", ["id", "at"]))
+
+
+@pytest.fixture
+def fresh(shop: Capture) -> Iterator[str]:
+    """A role that is not there yet, in the connection URL."""
+    role = f"fresh_{next(numbers)}"
+    shop.url = shop.database.url(user=role)
+    yield role
+    if shop.database.sql("select 1 from pg_roles where rolname = :r", r=role):
+        shop.database.sql(f"drop owned by {role}; drop role {role}")
+
+
+def settings(tmp_path: Path) -> Settings:
+    return Settings(home=tmp_path)
+
+
+def printed(source: Capture, tmp_path: Path, entry: PostgresSource | None = None) -> str:
+    return preparation(entry or source.entry, settings(tmp_path), source.resolve)
+
+
+def looked_at(source: Capture, tmp_path: Path) -> list[Finding]:
+    found = examine(settings(tmp_path), {"shop": source.entry}, lambda: source.bucket, source.resolve)
+    return [finding for finding in found if finding.what.startswith("source")]
+
+
+def troubles(source: Capture, tmp_path: Path) -> str:
+    """What is wrong, one line each."""
+    return "\n".join(f"{f.what}: {f.problem}" for f in looked_at(source, tmp_path) if f.problem)
+
+
+def test_the_printed_statements_are_all_the_rights_that_reading_needs(
+    shop: Capture, fresh: str, tmp_path: Path
+) -> None:
+    script = printed(shop, tmp_path)
+    assert PASSWORD not in script
+    assert f"create role {fresh} with login replication" in script
+    assert "alter table public.views replica identity full;" in script
+    shop.database.sql(script.replace("…", PASSWORD))
+    assert troubles(shop, tmp_path) == ""
+    for change in (
+        "select 1", "insert into views values (now(), 'x'); delete from views where path = '/'; update moves set at = at + 1",
+        "alter table views add column extra text default 'filled'; truncate moves",
+    ):  # fmt: skip
+        if "views" in change:
+            shop.database.sql("alter table moves_1 set (fillfactor = 90)")
+        shop.database.sql(change)
+        shop.run()
+        shop.assert_equal_to_the_source()
+    shop.run(full_refresh=True)
+    shop.assert_equal_to_the_source()
+    attributes = shop.database.sql(
+        "select rolsuper, rolcreatedb, rolcreaterole, rolbypassrls, rolreplication, rolcanlogin from pg_roles where rolname = :r", r=fresh
+    )  # fmt: skip
+    assert attributes == [[False, False, False, False, True, True]]
+
+
+def test_the_statements_name_what_the_server_and_the_catalog_say(
+    shop: Capture, fresh: str, tmp_path: Path
+) -> None:
+    shop.streams["orders"] = ("Sales.EU.Order", ["Id"])
+    script = printed(shop, tmp_path)
+    assert re.search(r"the first run makes groundwork_shop_[0-9a-f]{8},", script)
+    assert f"grant connect on database {shop.database.name} to {fresh};" in script
+    # Without a server that answers, the newest is assumed, and said so.
+    assert "before 18, leave publish_generated_columns out" in script
+    shop.url = shop.database.url()
+    version = shop.database.server.major_version
+    assert f"(PostgreSQL {version})" in printed(shop, tmp_path)
+    assert ("publish_generated_columns" in printed(shop, tmp_path)) == (version >= 18)
+
+
+def test_all_is_well_is_said_of_each_thing(shop: Capture, tmp_path: Path) -> None:
+    shop.database.sql("alter table views replica identity full")
+    shop.database.publish("views", "moves")
+    shop.run()
+    found = looked_at(shop, tmp_path)
+    assert [f.what.removeprefix("source shop: ") for f in found] == [
+        "connection", "server", "room for the log", "role", "publication and tables", "the application's own changes", "slot",
+    ]  # fmt: skip
+    assert [f.sign for f in found] == ["✓", "✓", "!", "✓", "✓", "✓", "✓"]
+    assert "max_slot_wal_keep_size is -1" in found[2].warning
+
+
+@pytest.mark.parametrize(
+    ("made", "published", "told", "mended"),
+    [
+        ("create table log (t text)", "log", r'table "public"."log" has no replica identity', "alter table log replica identity full"),
+        ("create table log (id int primary key deferrable)", "log", "has no replica identity", "alter table log replica identity full"),
+        ("create table log (id int primary key); alter table log replica identity nothing", "log", "has no replica identity",
+         "alter table log replica identity default"),
+        ("create table log (id int, at date) partition by range (at); create table log_1 partition of log for values from (minvalue) to (maxvalue);"
+         "alter table log replica identity full", "log", 'table "public"."log_1" has no replica identity', "alter table log_1 replica identity full"),
+        ("create table log (id int primary key, t text)", "log (t)", "column list lacks id of its replica identity",
+         "alter publication groundwork set table views, moves, log (id, t)"),
+        ("create table log (id int primary key, t text); alter table log replica identity full", "log (id)",
+         "column list lacks t of its replica identity", "alter publication groundwork set table views, moves, log"),
+        ("create table log (id int primary key, t text, u text)", "log where (t = 'u' and id > 0)", r"row filter reads t, not in its replica identity",
+         "alter table log replica identity full"),
+    ],
+)  # fmt: skip
+def test_a_publication_that_makes_the_applications_own_update_fail_is_found(
+    shop: Capture, tmp_path: Path, made: str, published: str, told: str, mended: str
+) -> None:
+    """Also on a table that is no stream; PostgreSQL is the witness."""
+    shop.database.sql(f"alter table views replica identity full; {made}")
+    column = "t" if made == "create table log (t text)" else "id"
+    shop.database.sql(
+        "insert into log (id, at) values (1, '2026-01-01')"
+        if "log_1" in made
+        else f"insert into log ({column}) values (1)"
+    )
+    shop.database.publish("views", "moves", published)
+    change = f"update log set {column} = {column}"
+    with pytest.raises(Exception, match=r"cannot update table"):
+        shop.database.sql(change)
+    assert re.search(f"own changes: .*{told}.*own UPDATE and DELETE on it fail", troubles(shop, tmp_path))
+    shop.database.sql(mended)
+    shop.database.sql(change)
+    assert "own changes" not in troubles(shop, tmp_path)
+
+
+def test_row_level_security_is_found_and_never_filters_in_silence(shop: Capture, tmp_path: Path) -> None:
+    shop.database.sql(
+        "alter table views replica identity full; alter table views enable row level security; create policy p on views using (path = 'x')"
+    )
+    shop.database.publish("views", "moves")
+    assert f'row-level security would hide rows of "public"."views" from role "{ROLE}"' in troubles(
+        shop, tmp_path
+    )
+    del shop.streams["moves"]
+    with pytest.raises(SourceError, match=r"row-level security policy"):
+        shop.extract()
+    shop.database.sql(f"alter role {ROLE} bypassrls")
+    try:
+        assert troubles(shop, tmp_path) == ""
+        shop.run()
+        shop.assert_equal_to_the_source()
+    finally:
+        shop.database.sql(f"alter role {ROLE} nobypassrls")
+
+
+def test_rights_that_are_missing_are_named_with_the_statement_that_grants_them(
+    shop: Capture, fresh: str, tmp_path: Path
+) -> None:
+    shop.streams = {"orders": ("Sales.EU.Order", ["Id"]), "views": ("public.views", [])}
+    shop.database.sql(
+        f"alter table views replica identity full; create role {fresh} login password '{PASSWORD}';"
+        'create publication groundwork for table "Sales.EU"."Order", views;'
+        f"grant select (path) on views to {fresh}"
+    )
+    found = troubles(shop, tmp_path)
+    assert re.search(f'may not read the log.*alter role "{fresh}" replication', found)
+    assert f'grant usage on schema "Sales.EU" to "{fresh}"' in found
+    assert f'may not read "Sales.EU"."Order". Run: grant select on "Sales.EU"."Order" to "{fresh}"' in found
+    assert (
+        f'may not read columns at of "public"."views". Run: grant select on "public"."views" to "{fresh}"'
+        in found
+    )
+
+
+def test_a_connection_that_nobody_verifies_is_doubtful(
+    shop: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.database.publish("moves")
+    monkeypatch.setattr(examination, "is_loopback", lambda host: False)
+    first = looked_at(shop, tmp_path)[0]
+    assert first.sign == "!"
+    assert (
+        "is not encrypted, and nobody checks whose server it is. The connection URL says sslmode=prefer"
+        in first.warning
+    )
+
+
+def test_a_server_that_does_not_answer_is_one_finding(shop: Capture, tmp_path: Path) -> None:
+    shop.url = f"postgresql://u:{PASSWORD}@127.0.0.1:1/d"
+    (finding,) = looked_at(shop, tmp_path)
+    assert "no connection to 127.0.0.1:1" in finding.problem
+    assert PASSWORD not in finding.problem
+    with pytest.raises(SourceUnreachable):
+        shop.run()
+
+
+def test_a_slot_that_holds_much_back_is_doubtful(shop: Capture, tmp_path: Path) -> None:
+    shop.database.sql("alter table views replica identity full")
+    shop.database.publish("views", "moves")
+    shop.run()
+    entry = shop.entry
+    policy = entry.connection.slot_lag.model_copy(update={"alert": 1})
+    strict = entry.model_copy(update={"connection": entry.connection.model_copy(update={"slot_lag": policy})})
+    shop.database.sql("insert into views select now(), 'x' from generate_series(1, 1000)")
+    found = examine(settings(tmp_path), {"shop": strict}, lambda: shop.bucket, shop.resolve)
+    (slot,) = (f for f in found if f.what == "source shop: slot")
+    assert slot.sign == "!"
+    assert re.search(r"slot 'groundwork_shop_.*' holds back .* of log", slot.warning)
