@@ -14,11 +14,11 @@ import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from email.message import EmailMessage
-from ipaddress import ip_address
 from urllib.parse import unquote, urlsplit
 
 from groundwork.affected import Affected
 from groundwork.errors import GroundworkError
+from groundwork.sources.address import is_loopback
 
 log = logging.getLogger(__name__)
 
@@ -108,14 +108,6 @@ def send(mail: EmailMessage, sender: Sender) -> None:
             fix="check GROUNDWORK_SMTP_URL and the server's log",
         ) from error
     log.info("mailed subject=%r recipients=%d", mail["Subject"], len(sender.recipients))
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host is this machine, so that nothing needs to be encrypted."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def masked(text: str) -> str:

@@ -6,6 +6,7 @@ import socket
 import ssl
 import struct
 from dataclasses import dataclass
+from ipaddress import ip_address
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from groundwork.errors import SourceError, SourceRefused, SourceUnreachable
@@ -172,3 +173,11 @@ def _way_out(error: OSError, address: Address) -> str:
     if code:
         return "let sslrootcert in the connection URL name the CA that signed the server's certificate"
     return f"check sslmode ({address.sslmode}), sslcert and sslkey in the connection URL"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine, so that nothing needs to be encrypted."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

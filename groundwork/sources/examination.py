@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from groundwork.catalog import PostgresSource
 from groundwork.errors import GroundworkError
 from groundwork.findings import Finding, doubtful, wrong
-from groundwork.notices import is_loopback
 from groundwork.sources import retention, slot
-from groundwork.sources.address import Address
+from groundwork.sources.address import Address, is_loopback
 from groundwork.sources.keys import full_identity
 from groundwork.sources.partitions import Part, trees
 from groundwork.sources.publication import find
