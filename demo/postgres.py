@@ -151,16 +151,22 @@ class Postgres(Service):
         """18 for 18.6."""
         return _major_version(self.programs)
 
-    def run_program(self, name: str, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run another of the server's programs (`pg_basebackup` …) to its end, as the server's user.
+    def run_program(
+        self, name: str, *words: str, environment: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run another program (`pg_basebackup` …) to its end, as the server's user.
+
+        What this PostgreSQL comes without is the wheel's: clients of 18 speak with older servers too.
 
         Raises:
             ServiceError: it failed; the message holds the end of what it wrote.
         """
-        prefix, programs, _ = _program_prefix(self.programs)
+        own = (self.programs / name).exists()
+        prefix, programs, _ = _program_prefix(self.programs if own else binaries())
         done = subprocess.run(
             [*prefix, str(programs / name), *words],
             capture_output=True, text=True, check=False, cwd=self.data,
+            env={**os.environ, **(environment or {})},
         )  # fmt: skip
         if done.returncode != 0:
             raise ServiceError(f"postgres: {name} failed:\n{(done.stdout + done.stderr)[-2000:]}")

@@ -20,6 +20,9 @@ from groundwork.sources.wire import Connection
 
 _PREFIX = "groundwork"
 
+_CHECKPOINT = b"checkpoint"
+"""A message that asks for a manifest and an acknowledgement though nothing is new, before an upgrade."""
+
 
 class Mark(Protocol):
     """What must come by before a run has caught up."""
@@ -67,6 +70,11 @@ class Replayed:
 def mark(sql: Connection) -> Mark:
     """What must come by before a run that begins now has caught up."""
     return Replayed(sql) if cluster.in_recovery(sql) else Barrier(sql)
+
+
+def asked_for(decoded: Decoded) -> bool:
+    """Whether somebody wrote ``pg_logical_emit_message(true, 'groundwork', 'checkpoint')``."""
+    return any(m.prefix == _PREFIX and m.content == _CHECKPOINT for m in decoded.messages)
 
 
 def position(buffer: Buffer, framed: Framed, count: int, decoded: Decoded) -> int:

@@ -55,7 +55,7 @@ def read_log(
             slot.keep_on_standbys(stream, reading.slot, reading.where)
         _start(reading, stream, start)
         mark = catching_up.mark(sql)
-        pending, position, caught_up = 0, 0, False
+        pending, position, caught_up, asked = 0, 0, False, False
         while True:
             buffer, framed, seen = stream.receive(mark.wanted)
             if not len(framed.starts):
@@ -80,12 +80,13 @@ def read_log(
             position = max(position, catching_up.position(buffer, framed, count, decoded))
             # The barrier may come unseen, with bytes that were at hand: what was decoded counts.
             caught_up = caught_up or mark.passed(decoded, position)
+            asked = asked or catching_up.asked_for(decoded)
             stream.keep(int(framed.ends[count - 1]))
             if decoder.inside or not position or not (caught_up or pending >= BATCH_ROWS):
                 continue
             state[LOG] = state[LOG] | {"lsn": lsn_text(position), "timeline": reading.timeline}
-            behind = position - start
-            checkpoint = reading.checkpoint(heartbeat=pending > 0 or behind > HEARTBEAT_BYTES)
+            telling = asked or pending > 0 or position - start > HEARTBEAT_BYTES
+            checkpoint = reading.checkpoint(heartbeat=telling)
             yield checkpoint
             if checkpoint.committed:
                 stream.acknowledge(position)

@@ -11,7 +11,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from groundwork.errors import SlotLost, SourceRefused
-from groundwork.sources import slot
+from groundwork.sources import partitions, slot
 from groundwork.sources.slot import lsn_number, lsn_text
 from groundwork.sources.wire import Connection
 
@@ -121,7 +121,10 @@ def _go_on_after_upgrade(reading: Reading, sql: Connection, log_cursor: str) -> 
         "timeline": reading.timeline,
     }  # fmt: skip
     for name, known in reading.state.items():
-        reading.state[name] = {n: value for n, value in known.items() if n not in _PUBLISHED}
+        kept = {n: value for n, value in known.items() if n not in _PUBLISHED}
+        if "parts" in kept:
+            kept["parts"] = partitions.upgraded(kept["parts"])
+        reading.state[name] = kept
     reading.events.append({"event": "cluster_upgraded", "system": reading.system})
     log.warning(
         "goes on after pg_upgrade source=%s position=%s", reading.source, reading.state[log_cursor]["lsn"]

@@ -110,9 +110,7 @@ def moved(before: Iterable[str], parts: Iterable[Part]) -> Moved:
     return Moved(
         tuple(part for oid, part in now.items() if oid not in met and part.kind != "p"),
         tuple(known[oid].partition(" ")[2] or str(oid) for oid in known if oid not in now),
-        tuple(
-            now[oid].full_name for oid in now if oid in met and _place(known[oid]) != _place(now[oid].mark)
-        ),
+        tuple(now[oid].full_name for oid in now if oid in met and not _stayed(known[oid], now[oid])),
     )
 
 
@@ -125,8 +123,14 @@ def _by_oid(texts: Iterable[str]) -> dict[int, str]:
     return {int(found[1]): found[2] for found in split if found}
 
 
-def _place(mark: str) -> str:
-    return mark.partition(" ")[0]
+def _stayed(mark: str, part: Part) -> bool:
+    before, now = mark.partition(" ")[0], part.mark.partition(" ")[0]
+    return before == now or before == now.partition("@")[0] + "@"
+
+
+def upgraded(texts: Iterable[str]) -> list[str]:
+    """What a cursor holds, for a cluster in which all parts were attached anew, by `pg_upgrade`."""
+    return [re.sub(r"@\d+ ", "@ ", text, count=1) for text in texts]
 
 
 def filled(connection: Connection, parts: Iterable[Part]) -> dict[str, str]:
