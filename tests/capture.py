@@ -55,9 +55,14 @@ class Database:
     def connection(self) -> Any:
         return self.server.connection(self.name)
 
+    @property
+    def publishes_generated(self) -> bool:
+        """Whether generated columns can be published: never before 18, neither in the log nor in our copy."""
+        return self.server.major_version >= 18
+
     def publish(self, *tables: str, options: str = "publish_via_partition_root") -> None:
         """Make the publication, and let the platform's role read."""
-        if self.server.major_version >= 18:  # before, no generated column is ever published
+        if self.publishes_generated:
             options += ", publish_generated_columns = stored"
         self.sql(f"create publication groundwork for table {', '.join(tables)} with ({options})")
         self.let_read()
@@ -77,11 +82,13 @@ class Database:
                 connection.run(statement)
             found = connection.run(
                 "select attname from pg_attribute where attrelid = cast(:table as regclass)"
-                " and attnum > 0 and not attisdropped order by attnum",
+                " and attnum > 0 and not attisdropped and (attgenerated = '' or :shown) order by attnum",
                 table=table,
+                shown=self.publishes_generated,
             )
             columns = [name for (name,) in found]
-            connection.run(f"copy (select * from {table}) to stdout", stream=answer)
+            listed = ", ".join('"' + name.replace('"', '""') + '"' for name in columns)
+            connection.run(f"copy (select {listed} from {table}) to stdout", stream=answer)
         lines = answer.getvalue().decode().split("\n")[:-1]
         return [dict(zip(columns, map(unescaped, line.split("\t")), strict=True)) for line in lines]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from groundwork.errors import CatalogError, SourceRefused
+from groundwork.errors import CatalogError, SlotLost, SourceRefused
 from groundwork.sources import changes, postgres, wire
 from tests.capture import Capture, Database
 
@@ -207,7 +207,8 @@ def test_the_shape_changes_in_mid_stream(items: Capture, database: Database, nam
     items.run()
     items.assert_equal_to_the_source()
     events = [event for manifest in items.manifests for event in manifest.events]
-    assert [event["event"] for event in events] == ["columns_changed"]
+    seen = name != "computed" or database.publishes_generated
+    assert [event["event"] for event in events] == ["columns_changed"] * seen
 
 
 def test_a_shape_that_changes_while_we_read_is_seen_in_the_same_run(
@@ -457,7 +458,12 @@ def test_a_publication_made_anew_begins_anew(items: Capture, database: Database)
     database.sql("delete from items where id < 10")
     database.publish("items")
     database.sql("delete from items where id = 11")
-    items.run()
+    if database.server.major_version < 18:  # then PostgreSQL cannot decode what was written without it
+        with pytest.raises(SlotLost, match=r"publication 'groundwork' was gone for a while.*full-refresh"):
+            items.run()
+        items.run(full_refresh=True)
+    else:
+        items.run()
     items.assert_equal_to_the_source()
     database.sql("delete from items where id = 12")
     items.run()
@@ -465,6 +471,8 @@ def test_a_publication_made_anew_begins_anew(items: Capture, database: Database)
 
 
 def test_only_published_columns_and_rows_are_read(database: Database, capture: Captures) -> None:
+    if database.server.major_version < 15:
+        pytest.skip("PostgreSQL has column lists and row filters from 15 on")
     database.sql(
         "create table people (id int primary key, name text, secret text);"
         "insert into people select i, 'n' || i, 's' from generate_series(1, 10) i;"

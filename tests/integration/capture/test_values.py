@@ -3,9 +3,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
-from tests.capture import Capture, Database
+import pyarrow.parquet as pq
+import pytest
+
+from demo.postgres import Postgres
+from tests.capture import Capture, Database, process, reduced
 
 HARD = {
     "boolean": ["true", "false"],
@@ -76,12 +83,15 @@ def make_table(database: Database) -> list[str]:
         "create type mood as enum ('so so', 'it''s \"ok\"'); create domain positive as int check (value > 0);"
         "create type address as (street text, city text, no numeric)"
     )
-    kinds = [kind for kind, values in HARD.items() if values]
+    hard = dict(HARD)
+    if database.server.major_version < 17:  # an interval has no infinity before
+        hard["interval"] = [value for value in HARD["interval"] if value != "'infinity'"]
+    kinds = [kind for kind, values in hard.items() if values]
     columns = ", ".join(f"c{i} {kind}" for i, kind in enumerate(kinds))
     database.sql(f"create table hard (id int generated always as identity primary key, {columns})")
     inserts = []
     for number in range(max(map(len, HARD.values()))):
-        values = [HARD[kind][number % len(HARD[kind])] for kind in kinds]
+        values = [hard[kind][number % len(hard[kind])] for kind in kinds]
         inserts.append(f"insert into hard overriding user value values (0, {', '.join(values)})")
     return [*inserts, "insert into hard default values"]
 
@@ -108,41 +118,90 @@ def test_hard_values_of_every_type_are_the_same_letter_for_letter(
     source.assert_equal_to_the_source()
 
 
-def test_two_hundred_thousand_random_values_are_the_same(
-    database: Database, capture: Callable[..., Capture]
+@pytest.mark.parametrize(
+    ("encoding", "texts"),
+    [
+        ("LATIN1", ["".join(map(chr, [*range(32, 127), *range(160, 256)])), "é", "", "\u0085", "ß" * 5000]),
+        ("EUC_JP", ["日本語のテキスト", "ｶﾅ", "漢" * 5000, "ABC\\\t\n", "「", "α–Я"]),
+        ("WIN1252", ["€ “quoted” – œ", "ž", "…" * 4000]),
+    ],
+)
+def test_values_of_a_database_in_another_encoding_are_the_same_text(
+    server: Postgres, tmp_path: Path, encoding: str, texts: list[str]
+) -> None:
+    database = Database(server, f"capture_{encoding.lower()}")
+    server.sql(f"create database {database.name} encoding '{encoding}' locale 'C' template template0")
+    try:
+        column = texts[0][-1]
+        database.sql(
+            f'create table "t{column}" (id int generated always as identity primary key, "{column}" text, v varchar[])'
+        )
+        database.publish(f'"t{column}"')
+        source = Capture(database, tmp_path, odd=(f"public.t{column}", ["id"]))
+        insert = f'insert into "t{column}" ("{column}", v) values (cast(:text as text), array[cast(:text as text)])'
+        for _ in ("snapshot", "log"):
+            for text in texts:
+                database.sql(insert, text=text)
+            source.run()
+            source.assert_equal_to_the_source()
+        database.sql(
+            f'update "t{column}" set "{column}" = v[1] || \'!\' where id > 3; delete from "t{column}" where id = 2'
+        )
+        source.run()
+        source.assert_equal_to_the_source()
+        assert {row[column] for row in source.reconstructed("odd")} >= {texts[0], texts[2] + "!"}
+    finally:
+        database.drop()
+
+
+BIG_PEAK = 1600
+"""Megabytes for values of 100 MB, which are 200 MB of text: received, in an old row beside, and in Parquet."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("identity", ["default", "full"])
+def test_values_of_a_hundred_megabytes_are_whole_within_a_bound_of_memory(
+    database: Database, capture: Callable[..., Capture], identity: str
 ) -> None:
     database.sql(
-        """create table random_values (
-            id bigint primary key, a numeric, b double precision, c real, d text, e bytea, f timestamptz, g interval,
-            h jsonb, i text[], j inet, k int4range, l numeric[], m date, n time, o uuid, p char(8), q text, r bigint, s numeric(18,6)
-        )"""
+        "create table big (id int primary key, b bytea, n int); alter table big alter b set storage external;"
+        f"alter table big replica identity {identity};"
+        "insert into big select i, convert_to(repeat(md5(i::text), 3276800), 'UTF8'), 0 from generate_series(1, 2) i"
     )
-    fill = """
-        insert into random_values select i, (random() - 0.5) * power(10, (random() * 60 - 30)::int)::numeric,
-            (random() - 0.5) * power(10, (random() * 600 - 300)::int), ((random() - 0.5) * power(10, (random() * 60 - 30)::int))::real,
-            (select string_agg(chr(case when random() < 0.3 then (array[9, 10, 13, 92, 78, 8, 11, 12, 39, 34])[1 + (random() * 9)::int]
-                else 32 + (random() * 50000)::int end), '') from generate_series(1, (i + random() * 20)::int % 20)),
-            decode(md5(i::text), 'hex'), timestamptz '2000-01-01' + (random() - 0.5) * interval '4000 years',
-            (random() - 0.5) * interval '100 years' + (i % 13) * interval '1 month',
-            jsonb_build_object(md5(i::text), random(), 'k', (random() * 1e30)::numeric),
-            array[md5(i::text), null, '"', E'\\\\', case when random() < 0.5 then '' else E'\\t' end],
-            ('10.' || i % 256 || '.0.1/' || i % 33)::inet, int4range((random() * 10)::int, 10 + (random() * 10)::int),
-            array[random()::numeric, null, 'NaN'], date '2000-01-01' + ((random() - 0.5) * 2000000)::int, time '00:00' + random() * interval '24 hours',
-            gen_random_uuid(), left(md5(i::text), (random() * 8)::int), case when random() < 0.2 then null when random() < 0.2 then '' else repeat('x', (random() * 30)::int) end,
-            (random() * 9e18)::bigint, (random() * 1e11)::numeric
-        from generate_series({first}, {last}) i"""
-    # chr() of a surrogate would be refused; the range above ends before them
-    database.sql(fill.format(first=1, last=4000))
-    database.publish("random_values")
-    source = capture(random_values=("public.random_values", ["id"]))
-    source.run()
-    database.sql(fill.format(first=4001, last=8000))
-    database.sql("update random_values set id = id + 10000, q = d where id % 5 = 0")
-    database.sql(
-        "update random_values set d = q, l = null where id % 7 = 0; delete from random_values where id % 11 = 0"
-    )
-    source.run()
-    source.assert_equal_to_the_source()
+    database.publish("big")
+    source = capture(big=("public.big", ["id"]))
+    peaks = []
+    for change in (
+        "select 1",
+        "insert into big select 3, b, 0 from big where id = 1",
+        "update big set n = 1 where id = 2; update big set n = 2 where id = 3",
+        "update big set b = b || '\\x00' where id = 1; delete from big where id = 2",
+    ):
+        database.sql(change)
+        done = process(source, "", "extract")
+        assert done.returncode == 0, done.stderr
+        peaks.append(int(done.stdout.strip()))
+    print(f"{peaks} MB of {BIG_PEAK}")
+    assert max(peaks) < BIG_PEAK
+    truth = database.sql("select id, md5('\\x' || encode(b, 'hex')), n from big order by id")
+    assert [(row["id"], digest(row["b"]), row["n"]) for row in reconstructed(source)] == [
+        (str(i), text, str(n)) for i, text, n in truth
+    ]
+
+
+def reconstructed(source: Capture) -> list[dict[str, Any]]:
+    """From the objects themselves: a warehouse would need more memory than the platform."""
+    rows = [
+        row
+        for batch in source.manifests
+        for stored in batch.objects
+        for row in pq.read_table(source.directory / "bucket" / stored.key).to_pylist()
+    ]
+    return sorted(reduced(sorted(rows, key=lambda r: r["_sequence"]), ["id"]), key=lambda r: r["id"])
+
+
+def digest(text: str) -> str:
+    return hashlib.md5(text.encode()).hexdigest()
 
 
 def test_values_of_many_megabytes_are_whole(database: Database, capture: Callable[..., Capture]) -> None:
