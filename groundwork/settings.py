@@ -15,11 +15,9 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
-from filelock import FileLock
 from pydantic import BaseModel, ConfigDict
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from groundwork.errors import SettingMissing
 
@@ -91,6 +89,8 @@ class KeepInDirectory:
     @contextmanager
     def turn(self, named: Named) -> Iterator[None]:
         """See `Keep.turn`."""
+        from filelock import FileLock
+
         file = self._file(named)
         with FileLock(file.with_name(f".{file.name}.lock"), thread_local=False, mode=0o600):
             yield
@@ -152,7 +152,7 @@ def resolve_from_environment(named: Named) -> str:
     if directory is not None:
         try:
             kept = _secret_file(directory, named).read_text(encoding="utf-8").strip("\r\n")
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             kept = ""
         if kept:
             return kept
@@ -168,10 +168,13 @@ def resolve_from_environment(named: Named) -> str:
     return value
 
 
-class Settings(BaseSettings):
-    """The platform's own settings, from ``GROUNDWORK_*`` in the environment."""
+class Settings(BaseModel):
+    """The platform's own settings, from ``GROUNDWORK_*`` in the environment.
 
-    model_config = SettingsConfigDict(env_prefix="GROUNDWORK_", extra="ignore")
+    Read here, because to load pydantic-settings takes longer than all the work of a run with nothing new.
+    """
+
+    model_config = ConfigDict(extra="ignore")
 
     home: Path = Path(".groundwork")
     bucket: str = ""
@@ -179,6 +182,12 @@ class Settings(BaseSettings):
     duckdb_path: Path | None = None
     catalog: Path = Path("catalog")
     dbt: Path = Path("dbt")
+
+    def __init__(self, **given: Any) -> None:
+        """Take what is not given from the environment."""
+        names = {name: f"GROUNDWORK_{name.upper()}" for name in type(self).model_fields}
+        found = {name: os.environ[variable] for name, variable in names.items() if variable in os.environ}
+        super().__init__(**found | given)
 
     @property
     def bucket_url(self) -> str:

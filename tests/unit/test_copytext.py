@@ -79,3 +79,17 @@ def test_a_row_of_another_shape_is_refused(lines: list[bytes], message: str) -> 
 def test_three_rows_whose_separators_only_add_up_are_refused() -> None:
     with pytest.raises(ProtocolError, match="another number of columns"):
         decoded([b"a\tb\n", b"a\tb\tc\n", b"a\n", b"a\tb\n"], 2)
+
+
+@pytest.mark.parametrize("bad", [b"\xff", b"\xc3", b"\xed\xa0\x80", b"ok\xe4\xf6"])
+def test_bytes_that_are_not_utf8_are_refused_by_their_place(bad: bytes) -> None:
+    with pytest.raises(ProtocolError, match=r"table t: byte [24] of row 1 of a message is not UTF-8"):
+        decoded([b"a\tgeheim\n", b"b\t" + bad + b"\n"], 2)
+
+
+def test_an_error_says_nothing_of_what_is_in_the_row() -> None:
+    with pytest.raises(ProtocolError) as caught:
+        decoded([b"a\tb\n", b"geheim\n"], 2)
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
+    assert "geheim" not in str(caught.value)
