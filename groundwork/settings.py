@@ -92,7 +92,7 @@ class KeepInDirectory:
         from filelock import FileLock
 
         file = self._file(named)
-        with FileLock(file.with_name(f".{file.name}.lock"), thread_local=False, mode=0o600):
+        with FileLock(file.with_name(f".{file.name}.lock"), mode=0o600):
             yield
 
     def save(self, named: Named, value: str) -> None:

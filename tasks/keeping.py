@@ -75,7 +75,7 @@ class KeepInPrefect:
             )
         file = _file(named)
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with FileLock(file.with_suffix(".lock"), thread_local=False, mode=0o600):
+        with FileLock(file.with_suffix(".lock"), mode=0o600):
             value = read_secret(named)  # which also proves that Prefect can be reached
             if not value:
                 raise SettingMissing(

@@ -7,6 +7,7 @@ import contextvars
 import logging
 import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from http.cookies import CookieError, SimpleCookie
 from typing import Any, TypeVar
@@ -272,16 +273,18 @@ def _cookies(answer: Answer) -> dict[str, str]:
 class Apart:
     """Calls what waits (files, Prefect) in a thread, in the context that this was made in.
 
-    Prefect keeps where its API is in context variables, which the thread of the pages does not have.
+    Always in the same thread, because a file lock belongs to the thread that took it. Prefect keeps where its
+    API is in context variables, which the thread of the pages does not have.
     """
 
     def __init__(self) -> None:
         """Remember the context."""
         self._context = contextvars.copy_context()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="groundwork-secrets")
 
     async def __call__(self, work: Callable[[], T]) -> T:
         """The result of the work."""
-        return await asyncio.get_running_loop().run_in_executor(None, self._context.copy().run, work)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._context.copy().run, work)
 
 
 class _Turn:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import hashlib
+import uuid
 from collections import deque
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
@@ -105,6 +107,10 @@ class PageReader:
 
     async def _fetch(self, position: Position, where: str) -> tuple[Request, CutPage, Answer]:
         request = self._pager.request(position, where)
+        if self._stream.idempotency_header and request.method == "POST":
+            # new for each page, the same for each attempt: never the answer to what was asked before
+            key = {self._stream.idempotency_header: str(uuid.uuid4())}
+            request = dataclasses.replace(request, headers={**request.headers, **key}, repeatable=True)
         if self._stream.conditional:
             request = self._validators.asking(request, self._asked)
 

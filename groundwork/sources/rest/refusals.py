@@ -7,7 +7,7 @@ OAuth2 are the exception, because they are a fixed list (RFC 6749 §5.2).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import msgspec
@@ -57,7 +57,7 @@ class Failure:
     cause: BaseException | None = None
     refused: Refused | None = None
     """What to raise, unless a newer signature helps."""
-    signature: Mapping[str, str] | None = None
+    signature: Mapping[str, str] | None = field(default=None, repr=False)
     """What the refused request was signed with."""
 
 

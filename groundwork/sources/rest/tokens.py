@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from groundwork.auth_catalog import Renewed
-from groundwork.errors import GroundworkError
 from groundwork.sources.rest.auth import Access, Outgoing
 from groundwork.sources.rest.transport import Client
 
@@ -67,7 +66,7 @@ class Tokens:
         self._token: Token | None = None
         self._renew_at = 0.0
         self._renewal: asyncio.Task[Token] | None = None
-        self._failed: GroundworkError | None = None
+        self._failed: Exception | None = None
 
     async def sign(self, outgoing: Outgoing) -> Mapping[str, str]:  # noqa: ARG002
         """The header that carries the token, renewed if it is about to run out."""
@@ -100,6 +99,8 @@ class Tokens:
             raise self._failed
         if self._renewal is None:
             self._renewal = asyncio.create_task(self._renew(why))
+            # whoever waited may be cancelled by now; what failed is remembered and need not be logged
+            self._renewal.add_done_callback(lambda task: task.cancelled() or task.exception())
         return await asyncio.shield(self._renewal)
 
     async def _renew(self, why: str) -> Token:
@@ -107,7 +108,7 @@ class Tokens:
         asked_at = clock()
         try:
             token = await self._grant.obtain(self._client)
-        except GroundworkError as error:
+        except Exception as error:
             self._failed = error
             raise
         finally:

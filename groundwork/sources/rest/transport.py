@@ -175,7 +175,7 @@ class Client:
                 request.where,
                 f"the request failed ({failure.what}) and was not sent again",
                 why=f"a {request.method} may have an effect",
-                fix="set 'repeatable: true' if it only searches",
+                fix="set 'repeatable: true' if it only searches, or 'idempotency_header' if the API has one",
             )
         elif failure.cut_off:
             error = AnswerUnusable(
