@@ -286,7 +286,9 @@ def _reduced_without_key(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]
     return [dict(record) for record in there.elements()]
 
 
-def process(capture: Capture, prelude: str, what: str) -> subprocess.CompletedProcess[str]:
+def process(
+    capture: Capture, prelude: str, what: str, timeout: float = 200
+) -> subprocess.CompletedProcess[str]:
     """Run extract or load in a process of its own, after ``prelude`` (Python; see `run_and_die`)."""
     environment = {
         **os.environ,
@@ -302,7 +304,7 @@ def process(capture: Capture, prelude: str, what: str) -> subprocess.CompletedPr
         env=environment,
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=timeout,
         check=False,
         cwd=Path(__file__).parents[1],
     )
