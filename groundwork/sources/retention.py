@@ -72,8 +72,14 @@ def concern_of(name: str, standing: Standing, policy: SlotLag) -> str:
 
 
 def is_past(standing: Standing, policy: SlotLag) -> bool:
-    """Whether the slot is to be dropped."""
-    return policy.drop is not None and standing.held >= policy.drop
+    """Whether the slot is to be dropped.
+
+    Not for log that was read already: the server lets go of it with one of the next acknowledgements, or
+    when an old transaction at the source ends, which only a person can do (`concern_of` calls one).
+    """
+    if policy.drop is None:
+        return False
+    return standing.held >= policy.drop and standing.behind >= policy.alert
 
 
 def released(reading: Reading, sql: Connection) -> Iterator[Checkpoint]:
