@@ -101,7 +101,7 @@ def test_a_token_is_renewed_before_it_runs_out(serve: Callable[..., Api]) -> Non
     read = Read(source(api, client_credentials(tokens), requests_per_second=5))
     assert read.ids == [book["id"] for book in BOOKS]
     assert all(refused), "no request carried a token that had run out"
-    assert 2 < len(authority.asked) < 6
+    assert len(authority.asked) > 2
 
 
 def test_a_token_refused_in_mid_pull_is_renewed_once_for_all_requests_in_flight(
