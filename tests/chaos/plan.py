@@ -22,7 +22,7 @@ class Plan:
     """Over how long the strikes are spread."""
     patience: float = 120.0
     """How much longer it may take until each has struck."""
-    rate: int = 1500
+    rate: int = 1300
     """Rows to change per second while the server is up."""
     dbt: bool = True
     """Whether to build base models at the end and hold them against the source too."""

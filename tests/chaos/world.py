@@ -6,8 +6,9 @@ import contextlib
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -139,45 +140,46 @@ class World:
         def clock() -> float:
             return time.monotonic() - began
 
-        def due(part: float) -> float:
-            return plan.kills * part * min(1.0, clock() / plan.seconds)
+        def due(kills: int) -> float:
+            return kills * min(1.0, clock() / plan.seconds)
 
-        parts = {"extract": EXTRACTS_OF_KILLS, "load": 1 - EXTRACTS_OF_KILLS}
+        extracts = round(plan.kills * EXTRACTS_OF_KILLS)
+        goals = {"extract": extracts, "load": plan.kills - extracts}
         keepers = [
-            Keeper(
-                self.runners[what],
-                lambda: self.streams.now,
-                lambda p=part: due(p),
-                f"{plan.seed} {what}",
-                over,
-            )  # type: ignore[misc]
-            for what, part in parts.items()
+            Keeper(runner, lambda: self.streams.now, partial(due, goals[what]), f"{plan.seed} {what}", over)
+            for what, runner in self.runners.items()
         ]
         self.striker = Striker(plan, self.postgres, self.s3, self.wire, self.stores, clock, over)
         threads = [*keepers, self.striker]
         with Workload(self.postgres, plan.seed, plan.rate, self.streams) as self.workload:
             for thread in threads:
                 thread.start()
-            told = 0.0
-            while clock() < plan.seconds + plan.patience and all(keeper.is_alive() for keeper in keepers):
-                killed = all(k.runner.tally.killed >= int(plan.kills * parts[k.runner.what]) for k in keepers)
-                if clock() >= plan.seconds and killed and not self.striker.is_alive():
-                    break
-                if self.striker.error:
-                    break
-                if clock() - told >= 15:
-                    told = clock()
-                    tell(self._line(clock()))
-                time.sleep(0.1)
-            over.set()
-            for thread in threads:
-                thread.join(180)
+            try:
+                self._watch(keepers, clock, tell)
+            finally:
+                over.set()
+                for thread in threads:
+                    thread.join(180)
         self.seconds["strikes"] = clock()
         for thread in threads:
             if thread.error:
                 raise thread.error
             if thread.is_alive():
                 raise RuntimeError(f"{thread.name} did not end")
+
+    def _watch(self, keepers: list[Keeper], clock: Callable[[], float], tell: Any) -> None:
+        """Wait until all that is planned has struck, or patience ends."""
+        plan, told = self.plan, 0.0
+        while clock() < plan.seconds + plan.patience and all(keeper.is_alive() for keeper in keepers):
+            killed = sum(keeper.runner.tally.killed for keeper in keepers) >= plan.kills
+            if clock() >= plan.seconds and killed and not self.striker.is_alive():
+                return
+            if self.striker.error:
+                return
+            if clock() - told >= 15:
+                told = clock()
+                tell(self._line(clock()))
+            time.sleep(0.1)
 
     def _line(self, seconds: float) -> str:
         struck, runs = self.striker.struck, {w: r.tally for w, r in self.runners.items()}
