@@ -38,6 +38,16 @@ def contenders(ground: Ground, database: Database) -> list[Contender]:
         Contender("psycopg2 + plain Python", lambda: psycopg2(ground, database)),
         Contender(notes.DLT, lambda: dlt(ground, database), slow=True),
         Contender(notes.DEBEZIUM, lambda: debezium(ground, database), slow=True),
+        Contender(
+            "pg_recvlogical, streaming of open transactions",
+            lambda: recvlogical(database, "proto_version=2", "streaming=on"),
+            slow=True,
+        ),
+        Contender(
+            "pg_recvlogical, binary",
+            lambda: recvlogical(database, "proto_version=1", "binary=true"),
+            slow=True,
+        ),
     ]
 
 
@@ -50,11 +60,11 @@ def copied_slot(database: Database) -> Iterator[str]:
         database.drop_slots()
 
 
-def recvlogical(database: Database) -> Measured:
+def recvlogical(database: Database, *protocol: str) -> Measured:
     """What the server can send and a C program can throw away."""
     with copied_slot(database) as slot:
         end = database.sql("select cast(pg_current_wal_insert_lsn() as text)")[0][0]
-        options = ["proto_version=1", "messages=true", f"publication_names={PUBLICATION}"]
+        options = [*(protocol or ["proto_version=1"]), "messages=true", f"publication_names={PUBLICATION}"]
         return measure(
             [
                 *(binaries() / "pg_recvlogical", f"--dbname={database.url}", f"--slot={slot}"),

