@@ -35,9 +35,15 @@ from groundwork.warehouses.duckdb import DuckDB, open_duckdb
 ROLE, PASSWORD = "groundwork", "geheim-3f7a"
 UNESCAPED = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "\\": "\\"}
 PRINTED = (
-    "set timezone = 'UTC'; set datestyle = 'ISO, YMD'; set intervalstyle = 'postgres';"
+    "set client_encoding = 'UTF8'; set timezone = 'UTC'; set datestyle = 'ISO, YMD'; set intervalstyle = 'postgres';"
     "set extra_float_digits = 3; set bytea_output = 'hex'; set lc_monetary = 'C'; set search_path = pg_catalog"
 )
+
+
+def needs(server: Postgres, version: int, what: str) -> None:
+    """Leave a test out where PostgreSQL itself has not what it is about."""
+    if server.major_version < version:
+        pytest.skip(f"PostgreSQL has {what} from {version} on")
 
 
 class Database:

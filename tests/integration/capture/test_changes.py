@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from demo.postgres import Postgres
 from groundwork.errors import CatalogError, SlotLost, SourceRefused
 from groundwork.sources import changes, postgres, wire
-from tests.capture import Capture, Database
+from tests.capture import Capture, Database, needs
 
 Captures = Callable[..., Capture]
 LONG = (
@@ -167,10 +168,28 @@ def test_empty_transactions_and_foreign_messages_stop_nothing(items: Capture, da
 
 def test_prepared_transactions_arrive_when_they_are_committed(items: Capture, database: Database) -> None:
     database.sql("begin; insert into items values (300, 'later', 1, ''); prepare transaction 'p'")
+    database.sql("begin; insert into items values (301, 'never', 1, ''); prepare transaction 'q'")
     assert items.run().rows == {}
+    database.sql("insert into items values (302, 'between', 1, '')")
+    assert items.run().operations == {"insert": 1}
     database.sql("commit prepared 'p'")
-    items.run()
+    database.sql("rollback prepared 'q'")
+    assert items.run().operations == {"insert": 1}
     items.assert_equal_to_the_source()
+
+
+def test_a_message_asks_for_an_acknowledgement_though_nothing_is_new(
+    items: Capture, database: Database
+) -> None:
+    """Before an upgrade the slot must have nothing left to read, not even our own message of an idle run."""
+    assert items.run().batches == []
+    database.sql("select pg_logical_emit_message(true, 'groundwork', 'checkpoint')")
+    assert len(items.run().batches) == 1
+    confirmed = database.sql(
+        "select confirmed_flush_lsn::text from pg_replication_slots where slot_name = :s", s=items.slot()
+    )
+    assert confirmed == [[items.manifests[-1].cursors["_log"]["lsn"]]]
+    assert items.run().batches == []
 
 
 @pytest.mark.parametrize(
@@ -471,8 +490,7 @@ def test_a_publication_made_anew_begins_anew(items: Capture, database: Database)
 
 
 def test_only_published_columns_and_rows_are_read(database: Database, capture: Captures) -> None:
-    if database.server.major_version < 15:
-        pytest.skip("PostgreSQL has column lists and row filters from 15 on")
+    needs(database.server, 15, "column lists and row filters")
     database.sql(
         "create table people (id int primary key, name text, secret text);"
         "insert into people select i, 'n' || i, 's' from generate_series(1, 10) i;"
@@ -565,6 +583,18 @@ def test_the_slot_follows_the_manifest_in_the_same_run(items: Capture, database:
         "select confirmed_flush_lsn::text from pg_replication_slots where slot_name = :s", s=items.slot()
     )
     assert confirmed == [[items.manifests[-1].cursors["_log"]["lsn"]]]
+
+
+def test_the_slot_moves_while_another_database_of_the_server_is_busy(
+    items: Capture, server: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(changes, "HEARTBEAT_BYTES", 1 << 20)
+    before = items.manifests[-1].cursors["_log"]["lsn"]
+    server.sql("create table noise as select repeat('x', 1000) from generate_series(1, 3000)")
+    server.sql("drop table noise")
+    report = items.run()
+    assert (report.rows, len(report.batches)) == ({}, 1)
+    assert items.manifests[-1].cursors["_log"]["lsn"] != before
 
 
 def test_an_idle_sources_slot_still_moves(

@@ -14,7 +14,7 @@ from groundwork import catalog
 from groundwork.errors import SlotLost, SourceBusy, SourceRefused
 from groundwork.extract import open_source
 from groundwork.sources import changes
-from tests.capture import PASSWORD, ROLE, Capture, Database
+from tests.capture import PASSWORD, ROLE, Capture, Database, needs
 from tests.standby import Standby, busy, until
 from tests.versions.servers import chosen
 
@@ -44,11 +44,6 @@ def database(primary: Postgres) -> Database:
     )
     made.publish("items")
     return made
-
-
-def needs(primary: Postgres, version: int, what: str) -> None:
-    if primary.major_version < version:
-        pytest.skip(f"PostgreSQL has {what} from {version} on")
 
 
 def reading(server: Postgres, database: Database, directory: Path) -> Capture:
