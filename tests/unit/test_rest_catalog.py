@@ -41,6 +41,59 @@ def test_a_mistake_is_told_with_its_place(tmp_path: Path, stream: dict[str, obje
     assert told in str(caught.value).replace(".next: the body", ": the body")
 
 
+SECRET = {"secret": "books-secret"}
+CLIENT = {"token_url": "https://x/token", "client_id": "us", "client_secret": SECRET}
+LOGIN = {"kind": "session_login", "login_url": "/login", "credentials": {"password": SECRET}}
+
+
+@pytest.mark.parametrize(
+    ("auth", "told"),
+    [
+        ({"kind": "baerer", "token": SECRET}, "auth.kind: 'baerer' is not a kind of auth (none, bearer, "),
+        ({"kind": "baerer", "token": SECRET}, "Did you mean 'bearer'?"),
+        ({"token": SECRET}, "auth.kind: is missing: which kind of auth (none, bearer, "),
+        ({"kind": "bearer"}, "auth.token: is missing"),
+        ({"kind": "bearer", "token": "abc"}, "auth.token: is a secret: name it as {secret: …}, never write"),
+        ({"kind": "bearer", "token": {"variable": "x"}}, "auth.token: is a secret: name it as {secret: …}"),
+        (
+            {"kind": "bearer", "token": SECRET, "prefx": "x"},
+            "auth.prefx: is not a key here (kind, token)",
+        ),
+        (
+            {"kind": "api_key", "token": SECRET, "prefx": "x"},
+            "auth.prefx: is not a key here (kind, token, name, in, prefix). Did you mean 'prefix'?",
+        ),
+        ({"kind": "oauth2_client_credentials", **CLIENT, "scopes": "a"}, "Did you mean 'scope'?"),
+        ({"kind": "oauth2_client_credentials", "token_url": "https://x"}, "auth.client_id: is missing"),
+        ({"kind": "oauth2_refresh_token", **CLIENT}, "auth.refresh_token: is missing"),
+        ({"kind": "oauth2_client_credentials", **CLIENT, "lifetime": 5}, "auth.lifetime: is not a duration"),
+        ({"kind": "jwt_assertion", "key": SECRET, "claims": {"aud": "x"}}, "'audience'"),
+        ({"kind": "jwt_assertion", "key": SECRET, "claims": {"iat": 5}}, "made anew for each JWT"),
+        ({"kind": "jwt_assertion", "key": SECRET, "algorithm": "none"}, "auth.algorithm: "),
+        (LOGIN, "auth.token: what the login brings is either a 'token' or 'cookies'"),
+        ({**LOGIN, "token": "a", "cookies": ["b"]}, "either a 'token' or 'cookies'"),
+        (
+            {**LOGIN, "token": "a", "credentials": {"password": "hunter2"}},
+            "auth.credentials: the password is a secret: name it as {secret: …}",
+        ),
+        ({"kind": "signature", "hook": "os:system"}, "auth.hook: "),
+        ({"kind": "signature", "hook": "signing.x:y.z"}, "auth.hook: "),
+        ({"kind": "signature", "hook": "signing.x:f", "secrets": {"key": "a"}}, "secrets.key: is a secret"),
+    ],
+)
+def test_a_mistake_in_how_we_are_known_is_told_with_its_place(
+    tmp_path: Path, auth: dict[str, object], told: str
+) -> None:
+    file = tmp_path / "books.yml"
+    connection = {"base_url": "http://localhost", "auth": auth}
+    stream = {"endpoint": "/books", "replication": "full_table", "columns": {}}
+    file.write_text(yaml.safe_dump({**ENTRY, "connection": connection, "streams": {"books": stream}}))
+    with pytest.raises(CatalogError) as caught:
+        load_source(file)
+    assert f"{file}: connection.auth" in str(caught.value) and told in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
 def test_a_dot_within_a_key_is_written_with_a_backslash() -> None:
     assert split_path("a.b.c") == ("a", "b", "c")
     assert split_path(r"meta.@odata\.nextLink") == ("meta", "@odata.nextLink")
