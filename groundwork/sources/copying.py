@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 PIECE_BYTES = 64 << 20
 """Bytes of a table (with what it keeps out of line) that are copied at a time. A smaller table is not cut."""
 
-SHELF_BYTES = 32 << 20
+SHELF_BYTES = 16 << 20
 """Bytes of decoded rows that may wait to be taken."""
 
 _LOCK_MILLISECONDS = 100

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
 from groundwork.errors import ProtocolError, about
 from groundwork.sources.described import Described, Parts
@@ -258,6 +257,8 @@ class Decoder:
         return walks
 
     def _truncations(self, text: bytes, stamp: Stamp, at: int) -> Iterator[Changes]:
+        import polars as pl
+
         (count,) = struct.unpack_from(">I", text, 1)
         if len(text) != 6 + 4 * count:
             raise ProtocolError(byte(at), f"a truncation of {count} tables in {len(text)} bytes")

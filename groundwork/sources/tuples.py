@@ -10,11 +10,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
 from groundwork.errors import ProtocolError, SourceRefused
 from groundwork.sources.views import (
@@ -26,6 +25,9 @@ from groundwork.sources.views import (
     nulls,
     sequences,
 )
+
+if TYPE_CHECKING:
+    import polars as pl
 
 POSTGRES_EPOCH = 946_684_800_000_000
 """2000-01-01 in microseconds since 1970-01-01; PostgreSQL counts from there."""
@@ -82,6 +84,8 @@ class Stamp:
         A change counts two places: an update that removes one record and makes another needs both, the
         removal first. ``last`` chooses the second place. Place 0 is the snapshot's.
         """
+        import polars as pl
+
         committed_at = pl.Series(self.committed_at + POSTGRES_EPOCH).cast(pl.Datetime("us"))
         return frame.with_columns(
             pl.Series("_operation", operations),
@@ -156,6 +160,8 @@ class Walk:
             gone = self._gone(old, new, before)
             if len(gone):
                 yield self._removed(old, before, gone)
+        import polars as pl
+
         frame = pl.DataFrame({name: new.texts(buffer, i) for i, name in enumerate(columns)})
         self._made.append((frame, new.at))
         codes = np.zeros(256, np.intp)
@@ -190,6 +196,8 @@ class Walk:
 
     def _removed(self, old: _Tuple, rows: npt.NDArray[np.intp], gone: npt.NDArray[np.intp]) -> Changes:
         """The records that were taken away."""
+        import polars as pl
+
         columns = enumerate(self._relation.columns)
         frame = pl.DataFrame({name: old.texts(self._buffer, i, gone) for i, name in columns})
         self._made.append((frame, [at[gone] for at in old.at]))
@@ -237,6 +245,8 @@ class Walk:
 
     def _unchanged(self, new: _Tuple) -> pl.Series | None:
         """Names of the columns the log did not repeat, as JSON, per row."""
+        import polars as pl
+
         repeated = [kinds == ord("u") for kinds in new.kinds]
         concerned = [i for i, some in enumerate(repeated) if some.any()]
         if not concerned:

@@ -2,17 +2,20 @@
 
 A string view is 16 bytes: the length, then either the text itself (up to 12 bytes) or its first four bytes
 and where it lies in the buffer (Arrow columnar format, "Variable-size Binary View Layout"). Views are built
-for all rows of a column at once, by gathers over the buffer.
+for all rows of a column at once, by gathers over the buffer. Polars is loaded where a column is made: a run
+that finds no change does without.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 import pyarrow as pa
+
+if TYPE_CHECKING:
+    import polars as pl
 
 Bytes = npt.NDArray[np.uint8]
 Positions = npt.NDArray[np.int64]
@@ -95,6 +98,8 @@ def constants(values: list[str], codes: npt.NDArray[np.intp]) -> pl.Series:
 
 def sequences(commits: npt.NDArray[np.uint64], ordinals: Positions) -> pl.Series:
     """``{commit:016x}/{ordinal:08x}`` for every row, as one sortable text."""
+    import polars as pl
+
     digits = np.frombuffer(b"0123456789abcdef", np.uint8)
     text = np.empty((len(commits), 25), np.uint8)
     for place in range(16):
@@ -111,6 +116,8 @@ def sequences(commits: npt.NDArray[np.uint64], ordinals: Positions) -> pl.Series
 
 def first_broken(column: pl.Series) -> int | None:
     """Number of the first text that is not UTF-8, None when all are."""
+    import polars as pl
+
     try:
         column.to_arrow(compat_level=pl.CompatLevel.newest()).validate(full=True)
     except pa.ArrowInvalid:
@@ -124,10 +131,14 @@ def first_broken(column: pl.Series) -> int | None:
 
 def nulls(rows: int) -> pl.Series:
     """A column of text without any value."""
+    import polars as pl
+
     return pl.Series([None], dtype=pl.String).new_from_index(0, rows)
 
 
 def _series(views: npt.NDArray[np.uint64], valid: Mask | None, data: list[pa.Buffer]) -> pl.Series:
+    import polars as pl
+
     bitmap = None
     if valid is not None:
         views[~valid] = 0
