@@ -122,6 +122,8 @@ class Parser:
             self._describe(body)
         elif kind == b"T":
             self._truncate(body)
+        elif kind in b"YO" and len(payload) < 8:  # a type or an origin: nothing for us, but a name is in it
+            raise ValueError("too short for a name")
         elif kind in b"IUD":
             self._change(body, {b"I": "insert", b"U": "update", b"D": "delete"}[kind])
         return None
