@@ -82,7 +82,7 @@ class _Renewed(_Entry):
     renew_before: Duration = timedelta(minutes=1)
     """Renewed this long before it runs out, or a tenth of its life before, if that is less."""
     renew_on: list[int] = [401]
-    """Statuses by which this API says that a token is not valid any more."""
+    """Statuses by which this API says that a token is not valid any more; 302 where it leads to a login."""
 
 
 class _Granted(_Renewed):

@@ -126,9 +126,11 @@ def test_a_rate_limit_never_counts_as_failure(serve: Callable[..., Api]) -> None
     assert len(read.ids) == len(BOOKS)
 
 
-def test_a_wait_longer_than_allowed_fails_at_once_and_says_so(serve: Callable[..., Api]) -> None:
+@pytest.mark.parametrize("form", ["seconds", "date"])
+def test_a_wait_longer_than_allowed_fails_at_once_and_says_so(serve: Callable[..., Api], form: str) -> None:
     async def limited(request: web.Request) -> web.Response:
-        return answer({}, 503, **{"Retry-After": "86400"})
+        tomorrow = format_datetime(datetime.now(UTC) + timedelta(days=1), True)
+        return answer({}, 503, **{"Retry-After": "86400" if form == "seconds" else tomorrow})
 
     began = time.monotonic()
     with pytest.raises(SourceUnreachable, match=r"max_wait_seconds=20.*raise connection\.max_wait"):

@@ -169,7 +169,8 @@ class Sessions:
             return away
         known = request.headers.get("X-Session") or request.cookies.get("SID")
         if known != self.session or not self.left:
-            return answer({}, 401)
+            login = web.Response(status=302, headers={"Location": "/v1/login"})
+            return login if self.kind == "cookie" else answer({}, 401)
         if request.path == "/v1/logout":
             self.logouts += 1
             return web.Response(status=204)
@@ -184,7 +185,7 @@ def login(kind: str) -> dict[str, Any]:
     }  # fmt: skip
     if kind == "token":
         return auth | {"token": "data.session", "name": "X-Session", "prefix": ""}
-    return auth | {"cookies": ["SID"], "format": "form"}
+    return auth | {"cookies": ["SID"], "format": "form", "renew_on": [302]}
 
 
 @pytest.mark.parametrize("kind", ["token", "cookie"])

@@ -7,8 +7,11 @@ paging      how one answer leads to the next; guards against pages that lead now
 cursor      the highest value seen, and the records at its edge
 records     records cut out of a page as bytes
 frames      pages as a frame
-transport   one request until it is answered; pace: one budget for all of them
-auth        how the API knows us, and how that stays secret
+transport   one request until it is answered; refusals: what other answers mean; pace: one budget for all
+conditional what the API said its answer was, so that it need not send it twice
+auth        where the API is and how it knows us; redaction: how that stays secret
+credentials from the catalog's ``auth`` to what signs requests: tokens (renewed), or signing (a hook)
+grants      the ways to obtain a token, of endpoints
 background  an event loop in a thread
 """
 

@@ -7,7 +7,7 @@ asked again for each request.
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -32,6 +32,11 @@ class Outgoing:
 
 class Credential(Protocol):
     """What each request is signed with, if that is not always the same."""
+
+    @property
+    def renew_on(self) -> Collection[int]:
+        """Statuses by which the API says that a signature is not good any more; a redirect may be one."""
+        ...
 
     async def sign(self, outgoing: Outgoing) -> Mapping[str, str]:
         """The headers that make a request ours."""

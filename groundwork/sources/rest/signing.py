@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from groundwork.auth_catalog import SignatureAuth
@@ -33,6 +33,11 @@ class Signed:
         self._keys = {name: lookup(named) for name, named in auth.secrets.items()}
         self._options = {name: lookup(value) for name, value in auth.options.items()}
         self._secrets: Secrets = lookup.secrets
+
+    @property
+    def renew_on(self) -> Collection[int]:
+        """None: the same keys would sign again."""
+        return ()
 
     async def sign(self, outgoing: Outgoing) -> Mapping[str, str]:
         """The headers that the hook returns."""

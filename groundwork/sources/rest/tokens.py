@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -68,6 +68,11 @@ class Tokens:
         self._renewal: asyncio.Task[Token] | None = None
         self._failed: Exception | None = None
 
+    @property
+    def renew_on(self) -> Collection[int]:
+        """See `Credential.renew_on`."""
+        return self._auth.renew_on
+
     async def sign(self, outgoing: Outgoing) -> Mapping[str, str]:  # noqa: ARG002
         """The header that carries the token, renewed if it is about to run out."""
         token = self._token
@@ -77,7 +82,7 @@ class Tokens:
 
     async def refused(self, status: int, signature: Mapping[str, str]) -> bool:
         """Renew a token that was refused, unless another request has done so."""
-        if status not in self._auth.renew_on:
+        if status not in self.renew_on:
             return False
         if self._token is None or self._token.headers == signature:
             await self._renewed(f"refused with {status}")

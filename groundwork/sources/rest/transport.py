@@ -219,7 +219,7 @@ class Client:
             async with self._session.request(
                 method, url, data=body, headers=headers, allow_redirects=False
             ) as response:
-                if response.status in _REDIRECTS and request.follow:
+                if response.status in _REDIRECTS and request.follow and not self._refuses(response.status):
                     url = self._redirected(request, url, response)
                     if response.status == 303:
                         method, body = "GET", None
@@ -237,6 +237,10 @@ class Client:
                     fetched_at=datetime.now(UTC),
                 )
         raise AnswerUnusable(request.where, "the API redirects us in a circle")
+
+    def _refuses(self, status: int) -> bool:
+        """Whether a redirect is this API's way to say that a session is over (it leads to the login)."""
+        return self.credential is not None and status in self.credential.renew_on
 
     async def _signed(
         self, request: Request, method: str, url: URL, body: bytes | None
