@@ -159,8 +159,9 @@ class PostgresConnection(_Entry):
     slot: str = Field("", pattern="^[a-z0-9_]{0,63}$")
     """Name of the replication slot, derived from source and bucket when empty; another ends in ``_b``."""
     slot_lag: SlotLag = SlotLag()
-    snapshot_connections: int = Field(2, ge=1, le=16)
-    """Connections over which a large table is copied at once; each loads one processor of the server."""
+    snapshot_connections: int = Field(1, ge=1, le=16)
+    """Connections over which a large table is copied at once. More than one pays only where processors are
+    idle: each loads one of the server's, and a second costs us a quarter more of our own."""
     failover: bool = False
     """Let standbys keep a copy of the slot, to go on after a failover (PostgreSQL 17 and later)."""
     upgraded_from: str = ""

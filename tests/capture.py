@@ -148,7 +148,7 @@ def entry(streams: Mapping[str, tuple[str, Sequence[str]]], **changes: Any) -> c
             "format": "tables",
             "history": "all",
             "update_every": "1 hour",
-            "connection": {"url": {"secret": "shop-database-url"}},
+            "connection": {"url": {"secret": "shop-database-url"}, "snapshot_connections": 2},
             "streams": described,
         }
     )
