@@ -247,12 +247,11 @@ def test_another_cluster_is_refused_and_a_full_refresh_counts_as_newer(
     items: Capture, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     items.run()
-    with monkeypatch.context() as patched:
-        patched.setattr(postgres.PostgresSource, "_system", lambda _: "7000000000000000000")
-        with pytest.raises(SlotLost, match="another database cluster"):
-            items.run()
-    # A cluster whose log begins anew: its positions are lower than those we know.
     known = items.manifests[-1]
+    elsewhere = known.cursors | {"_log": known.cursors["_log"] | {"system": "7000000000000000000"}}
+    with pytest.raises(SlotLost, match="another database cluster"):
+        list(open_source(items.entry, items.resolve, items.bucket).read(elsewhere))
+    # A cluster whose log begins anew: its positions are lower than those we know.
     high = known.cursors | {"_log": known.cursors["_log"] | {"lsn": "FFFF/0"}}
     source = open_source(items.entry, items.resolve, items.bucket)
     forgotten = source.forget(high)
