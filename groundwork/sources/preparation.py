@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from groundwork.catalog import PostgresSource
 from groundwork.errors import GroundworkError
 from groundwork.settings import Resolve
@@ -11,8 +9,15 @@ from groundwork.sources.address import Address
 from groundwork.sources.tables import publication_statement
 from groundwork.sources.wire import Connection, quoted
 
-NEWEST = 180000
-"""The version that is assumed of a server that does not answer."""
+OLDEST = 140000
+"""What is written for a server that does not say its version; `_GENERATED` is for newer ones."""
+
+_GENERATED = """\
+do $$ begin
+    if cast(current_setting('server_version_num') as int) >= 180000 then
+        alter publication {name} set (publish_generated_columns = stored);
+    end if;
+end $$;"""
 
 
 def preparation(entry: PostgresSource, resolve: Resolve, slot: str) -> str:
@@ -25,27 +30,26 @@ def preparation(entry: PostgresSource, resolve: Resolve, slot: str) -> str:
     """
     where = f"source '{entry.source}'"
     address, version = _server(entry, resolve, where)
-    role = _written(address.user) if address else "groundwork"
+    role = quoted(address.user if address else "groundwork")
     tables = [tuple(stream.table.split(".", 1)) for stream in entry.streams.values()]
-    names = ", ".join(f"{_written(schema)}.{_written(name)}" for schema, name in tables)
+    names = ", ".join(f"{quoted(schema)}.{quoted(name)}" for schema, name in tables)
     # Without a key a removed row is known by all its columns.
     keyless = [
-        f"alter table {_written(schema)}.{_written(name)} replica identity full;"
+        f"alter table {quoted(schema)}.{quoted(name)} replica identity full;"
         for (schema, name), stream in zip(tables, entry.streams.values(), strict=True)
         if stream.replication == "log_based" and not stream.primary_key
     ]
-    told = f"PostgreSQL {(version or NEWEST) // 10000}"
-    if version is None:
-        told += "; before 18, leave publish_generated_columns out" if "generated" in _publish(entry) else ""
-    schemas = sorted({_written(schema) for schema, _ in tables})
+    told = f" (PostgreSQL {version // 10000})" if version else ""
+    schemas = sorted({quoted(schema) for schema, _ in tables})
     lines = [
-        f"-- {where}: once, as an owner of the tables ({told})",
+        f"-- {where}: once, as an owner of the tables{told}",
         f"create role {role} with login replication password '…';",
-        *([f"grant connect on database {_written(address.database)} to {role};"] if address else []),
+        *([f"grant connect on database {quoted(address.database)} to {role};"] if address else []),
         *(f"grant usage on schema {schema} to {role};" for schema in schemas),
         f"grant select on {names} to {role};",
         *keyless,
-        publication_statement(entry, version or NEWEST),
+        publication_statement(entry, version or OLDEST),
+        *([] if version else [_GENERATED.format(name=quoted(entry.connection.publication))]),
         f"-- No slot is made by hand: the first run makes {slot},",
         "-- a full refresh another one that ends in _b, and each copy of tables a temporary one.",
         "-- Only if a table has row-level security (a copy would lack rows, so PostgreSQL refuses it):",
@@ -56,10 +60,6 @@ def preparation(entry: PostgresSource, resolve: Resolve, slot: str) -> str:
         "--   alter system set max_slot_wal_keep_size = '20GB';",
     ]
     return "\n".join(lines)
-
-
-def _publish(entry: PostgresSource) -> str:
-    return publication_statement(entry, NEWEST)
 
 
 def _server(entry: PostgresSource, resolve: Resolve, where: str) -> tuple[Address | None, int | None]:
@@ -73,7 +73,3 @@ def _server(entry: PostgresSource, resolve: Resolve, where: str) -> tuple[Addres
             return address, int(sql.run("select current_setting('server_version_num')")[0][0])
     except GroundworkError:
         return address, None
-
-
-def _written(name: str) -> str:
-    return name if re.fullmatch("[a-z_][a-z0-9_]*", name) else quoted(name)

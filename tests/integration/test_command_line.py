@@ -86,7 +86,7 @@ def test_doctor_says_what_is_wrong_and_what_to_do(command: Command) -> None:
 
 def test_doctor_prints_the_sql_that_prepares_a_source(command: Command) -> None:
     printed = command("doctor", "--sql").stdout
-    assert "create role groundwork with login replication" in printed
+    assert 'create role "groundwork" with login replication' in printed
     assert 'create publication "groundwork" for table "public"."countries"' in printed
 
 

@@ -16,7 +16,7 @@ from groundwork.errors import SourceError, SourceUnreachable
 from groundwork.findings import Finding
 from groundwork.settings import Settings
 from groundwork.sources import examination
-from tests.capture import PASSWORD, ROLE, Capture, Database
+from tests.capture import PASSWORD, ROLE, Capture, Database, needs
 
 Captures = Callable[..., Capture]
 numbers = itertools.count(1)
@@ -67,8 +67,8 @@ def test_the_printed_statements_are_all_the_rights_that_reading_needs(
 ) -> None:
     script = printed(shop, tmp_path)
     assert PASSWORD not in script
-    assert f"create role {fresh} with login replication" in script
-    assert "alter table public.views replica identity full;" in script
+    assert f'create role "{fresh}" with login replication' in script
+    assert 'alter table "public"."views" replica identity full;' in script
     shop.database.sql(script.replace("…", PASSWORD))
     assert troubles(shop, tmp_path) == ""
     for change in (
@@ -94,9 +94,9 @@ def test_the_statements_name_what_the_server_and_the_catalog_say(
     shop.streams["orders"] = ("Sales.EU.Order", ["Id"])
     script = printed(shop, tmp_path)
     assert re.search(r"the first run makes groundwork_shop_[0-9a-f]{8},", script)
-    assert f"grant connect on database {shop.database.name} to {fresh};" in script
-    # Without a server that answers, the newest is assumed, and said so.
-    assert "before 18, leave publish_generated_columns out" in script
+    assert f'grant connect on database "{shop.database.name}" to "{fresh}";' in script
+    # The role is not there, so the server did not say its version: what is printed suits any.
+    assert "if cast(current_setting('server_version_num') as int) >= 180000 then" in script
     shop.url = shop.database.url()
     version = shop.database.server.major_version
     assert f"(PostgreSQL {version})" in printed(shop, tmp_path)
@@ -136,6 +136,8 @@ def test_a_publication_that_makes_the_applications_own_update_fail_is_found(
     shop: Capture, tmp_path: Path, made: str, published: str, told: str, mended: str
 ) -> None:
     """Also on a table that is no stream; PostgreSQL is the witness."""
+    if "(" in published:
+        needs(shop.database.server, 15, "column lists and row filters")
     shop.database.sql(f"alter table views replica identity full; {made}")
     column = "t" if made == "create table log (t text)" else "id"
     shop.database.sql(
