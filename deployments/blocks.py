@@ -1,7 +1,7 @@
 """Blocks and variables that runs look up, made from this process's environment.
 
 A value that the environment does not hold is left as it is in Prefect, so applying from a machine that
-knows no secrets takes none away.
+knows no secrets takes none away. A refresh token is set once: after that the runs save it anew.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from prefect.variables import Variable
 from pydantic import BaseModel
 
 from deployments.changes import Change
-from groundwork.catalog import Catalog
+from groundwork.auth_catalog import RefreshTokenAuth
+from groundwork.catalog import Catalog, RestSource
 from groundwork.notices import is_loopback
 from groundwork.settings import Named, Settings
 from tasks.lookup import BUCKET_BLOCK
@@ -38,11 +39,12 @@ OWN = [
 def apply_blocks(catalog: Catalog, settings: Settings, *, dry_run: bool) -> Iterator[Change]:
     """Make Prefect's blocks and variables agree with the environment."""
     wanted = {named.name: named for named in [*OWN, *_named(list(catalog.values()))]}
+    changing = set(_changing(catalog))
     for named in wanted.values():
         value = os.environ.get(named.environment_name, "")
         if named.variable:
             yield _variable(named.name.replace("-", "_"), value, dry_run=dry_run)
-        elif value:
+        elif value and not (named.name in changing and _loaded(Secret, named.name)):
             yield _block(Secret(value=value), named.name, dry_run=dry_run)
         else:
             yield _known(Secret, named.name, named.environment_name)
@@ -142,6 +144,13 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _plain(inner) for key, inner in value.items() if not key.startswith("_")}
     return value
+
+
+def _changing(catalog: Catalog) -> Iterator[str]:
+    """Secrets that runs save anew: the environment's value starts them, and is spent ever after."""
+    for entry in catalog.values():
+        if isinstance(entry, RestSource) and isinstance(entry.connection.auth, RefreshTokenAuth):
+            yield entry.connection.auth.refresh_token.name
 
 
 def _named(value: Any) -> Iterator[Named]:

@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
+from deployments.blocks import apply_blocks
+from groundwork.catalog import Catalog
 from groundwork.errors import GroundworkError, SettingMissing
-from groundwork.settings import Named
+from groundwork.settings import Named, Settings
 from groundwork.sources.rest import RestSource
 from tasks.keeping import KeepInPrefect
 from tasks.lookup import resolve
@@ -91,6 +93,23 @@ def test_a_token_from_the_environment_is_not_spent_in_a_flow(
     told = r"the environment variable BOOKS_REFRESH_TOKEN comes before Prefect's block"
     with pytest.raises(SettingMissing, match=rf"(?i){told}.*nothing was spent yet"), keep.turn(TOKEN):
         pass
+
+
+def test_applying_the_deployment_again_puts_no_spent_token_back(
+    block: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from prefect.blocks.system import Secret
+
+    monkeypatch.setenv("BOOKS_REFRESH_TOKEN", "first-r3fresh/+ä")  # as when it was deployed first
+    Secret(value="second-r3fresh").save(TOKEN.name, overwrite=True)
+    auth = {
+        "kind": "oauth2_refresh_token", "token_url": "http://localhost", "client_id": "us",
+        "refresh_token": {"secret": TOKEN.name},
+    }  # fmt: skip
+    catalog = Catalog([entry("http://localhost", PAGES, auth=auth)])
+    told = [str(change) for change in apply_blocks(catalog, Settings(bucket="file:///x"), dry_run=False)]
+    assert f"unchanged block secret '{TOKEN.name}'" in told
+    assert block() == "second-r3fresh"
 
 
 def test_a_secret_of_digits_is_read_as_the_text_it_is(block: Any) -> None:
