@@ -147,7 +147,9 @@ union all
 
 {#- Under which keys the records with these keys lived before. A key that is changed at the source arrives as a delete of
     the old key and, one place on in the source's order, an update of the new one; what that update does not repeat is
-    known under the old key only. `_as_1 …` is the key of a life, `_until` where it ended, `_path` the moves since. -#}
+    known under the old key only. `_as_1 …` is the key of a life, `_until` where it ended, `_path` the moves since.
+    Of several moves to one key only the last before a life's end leads back: a record that goes to and fro would
+    have as many pasts as there are ways to leave moves out, twice as many with each. -#}
 {% macro lives_of(records, landing, key, columns) -%}
 left_behind as (
     select
@@ -166,7 +168,10 @@ moves as (
         left_behind.{{ column_name('_as_' ~ loop.index) }},
         {%- endfor %}
         left_behind._until,
-        left_behind._moved_at
+        left_behind._moved_at,
+        lead(left_behind._moved_at) over (
+            partition by {{ columns_of('moved', key) }} order by left_behind._moved_at
+        ) as _moved_again_at
     from ({{ landed(landing, key, columns, "landing_row._unchanged is not null", narrow=true) }}) as moved
     inner join left_behind on moved._sequence = left_behind._moved_at
 ),
@@ -195,6 +200,7 @@ lives as (
         on {% for name in key -%}
             lives.{{ column_name('_as_' ~ loop.index) }} = moves.{{ column_name(name) }} and {% endfor -%}
             moves._moved_at < lives._until
+            and (moves._moved_again_at is null or moves._moved_again_at >= lives._until)
 ),
 {%- endmacro %}
 
