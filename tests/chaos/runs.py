@@ -18,7 +18,7 @@ from typing import Any
 
 from tests.chaos.places import BOARD_BYTES, PLACES
 
-LONGEST_RUN = 120.0
+LONGEST_RUN = 240.0
 """Seconds after which a run counts as one that hangs."""
 
 FAULTS_OF_OTHERS = {"SourceUnreachable", "SourceBusy", "BucketError", "ManifestConflict"}
