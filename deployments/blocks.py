@@ -20,8 +20,8 @@ from pydantic import BaseModel
 from deployments.changes import Change
 from groundwork.auth_catalog import RefreshTokenAuth
 from groundwork.catalog import Catalog, RestSource
-from groundwork.notices import is_loopback
 from groundwork.settings import Named, Settings
+from groundwork.sources.address import is_loopback
 from tasks.lookup import BUCKET_BLOCK
 
 MAIL_BLOCK = "groundwork-mail"
