@@ -56,7 +56,8 @@ class PageReader:
         """Bring together what is asked, who asks, and what we have already."""
         self._stream, self._client, self._access = stream, client, access
         self._validators = validators
-        self._asked = msgspec.json.encode(fingerprint(stream), order="deterministic")
+        asked = [stream.replication, fingerprint(stream)]
+        self._asked = msgspec.json.encode(asked, order="deterministic")
         self._pager, self._where = pager, where
         self._cutter = PageCutter(stream)
 
