@@ -65,8 +65,15 @@ history as (
         on {% for name in key -%}
             landed_version.{{ column_name(name) }} = lives.{{ column_name('_as_' ~ loop.index) }} and {% endfor -%}
             landed_version._sequence < lives._until
+    -- what happened to the key before its record came there is of another record, or of a life that has a row here
+    left join moves as arrival
+        on {% for name in key -%}
+            lives.{{ column_name('_as_' ~ loop.index) }} = arrival.{{ column_name(name) }} and {% endfor -%}
+            arrival._moved_at < lives._until
+            and (arrival._moved_again_at is null or arrival._moved_again_at >= lives._until)
     left join moves
         on landed_version._sequence = moves._moved_at and {{ same('landed_version', 'moves', key) }}
+    where arrival._moved_at is null or landed_version._sequence >= arrival._moved_at
 ),
 
 patched as (
