@@ -7,12 +7,11 @@ Nothing is kept in memory but the rows at hand, so a backlog of any length costs
 from __future__ import annotations
 
 import logging
-import tempfile
 import time
 import uuid
 from collections import Counter
-from collections.abc import Collection, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Collection
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,8 @@ from groundwork import catalog, manifest
 from groundwork.bucket import Bucket
 from groundwork.errors import GroundworkError, StreamsQuarantined
 from groundwork.manifest import Manifest, StoredRows, batch_name
-from groundwork.objects import METADATA, OpenObject, completed, told
+from groundwork.objects import METADATA, OpenObject, completed
+from groundwork.scratch import scratch
 from groundwork.settings import Keep, Resolve
 from groundwork.sources import Checkpoint, Cursors, Rows, Source, Undo, quarantined
 
@@ -131,12 +131,12 @@ def extract(
     started = time.monotonic()
     report = Extracted(entry.source)
     catalog.check_streams(entry, refresh)
-    with _claimed(source), _scratch() as scratch:
+    with _claimed(source), scratch() as directory:
         # Only now: what another run committed while we waited for it counts.
         state = manifest.latest(bucket, entry.source)
         last = state.batch_id if state else 0
         stale = state is None or manifest.now() - state.stored_at >= entry.update_every
-        batch = OpenBatch(bucket, entry.source, last + 1, run_id, scratch)
+        batch = OpenBatch(bucket, entry.source, last + 1, run_id, directory)
         cursors: Cursors = state.cursors if state else {}
         asked: list[dict[str, Any]] = []
         if full_refresh or refresh:
@@ -151,7 +151,7 @@ def extract(
                     continue
                 if isinstance(item, Undo):
                     batch.abandon()
-                    batch = OpenBatch(bucket, entry.source, batch.batch_id, run_id, scratch)
+                    batch = OpenBatch(bucket, entry.source, batch.batch_id, run_id, directory)
                     continue
                 report.quarantined = quarantined(item.cursors)
                 # A quiet source is confirmed once per update_every: that is how the ledger knows we looked.
@@ -161,7 +161,7 @@ def extract(
                     item.committed = True
                     _count(report, committed)
                     stale = False
-                    batch = OpenBatch(bucket, entry.source, committed.batch_id + 1, run_id, scratch)
+                    batch = OpenBatch(bucket, entry.source, committed.batch_id + 1, run_id, directory)
         finally:
             close = getattr(reading, "close", None)
             if close:
@@ -190,14 +190,6 @@ def _claimed(source: Source) -> AbstractContextManager[None]:
     return claim() if claim else nullcontext()
 
 
-@contextmanager
-def _scratch() -> Iterator[Path]:
-    with told(Path(tempfile.gettempdir()) / "groundwork"):
-        directory = tempfile.TemporaryDirectory(prefix="groundwork-", ignore_cleanup_errors=True)
-    with directory as name:
-        yield Path(name)
-
-
 def _count(report: Extracted, committed: Manifest) -> None:
     report.batches.append(committed.batch_id)
     report.events.extend(committed.events)
@@ -211,10 +203,10 @@ def _count(report: Extracted, committed: Manifest) -> None:
 class OpenBatch:
     """A batch being written: objects go to the bucket, and mean nothing until `commit`."""
 
-    def __init__(self, bucket: Bucket, source: str, batch_id: int, run_id: str, scratch: Path) -> None:
+    def __init__(self, bucket: Bucket, source: str, batch_id: int, run_id: str, directory: Path) -> None:
         """Begin; nothing is written before the first rows."""
         self._bucket, self._source, self.batch_id = bucket, source, batch_id
-        self._run_id, self._scratch = run_id, scratch
+        self._run_id, self._directory = run_id, directory
         self._started_at, self._mark = manifest.now(), uuid.uuid4().hex[:8]
         self._open: dict[str, OpenObject] = {}
         self._stored: list[StoredRows] = []
@@ -235,7 +227,7 @@ class OpenBatch:
             self._store(rows.stream)
             current = None
         if current is None:
-            path = self._scratch / f"{rows.stream}-{self.batch_id}.parquet"
+            path = self._directory / f"{rows.stream}-{self.batch_id}.parquet"
             current = self._open[rows.stream] = OpenObject(path, table.schema)
         current.append(table)
         if current.bytes >= OBJECT_BYTES:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import tempfile
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from groundwork.bucket import Bucket
 from groundwork.catalog import AnySource, PostgresSource
 from groundwork.errors import KeyMissing, ObjectDamaged
 from groundwork.manifest import Manifest, StoredRows
+from groundwork.scratch import scratch
 from groundwork.warehouses import (
     LANDING_METADATA,
     LEDGER,
@@ -79,8 +79,8 @@ def load(entry: AnySource, bucket: Bucket, warehouse: Warehouse, *, run_id: str 
     prepare([entry], warehouse)
     report = Loaded(entry.source)
     for batch in manifest.since(bucket, entry.source, warehouse.loaded(entry.source)):
-        with tempfile.TemporaryDirectory(prefix="groundwork-") as scratch:
-            objects = [fetch(bucket, stored, Path(scratch), batch) for stored in batch.objects]
+        with scratch() as directory:
+            objects = [fetch(bucket, stored, directory, batch) for stored in batch.objects]
             for fetched in objects:
                 # The metadata too: a stream that the catalog does not know (any more) has no table yet.
                 widened = dict.fromkeys(fetched.stored.columns, TEXT) | dict(LANDING_METADATA)
