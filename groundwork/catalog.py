@@ -26,7 +26,7 @@ from pydantic import (
 
 from groundwork.durations import Duration
 from groundwork.errors import CatalogError
-from groundwork.rest_catalog import Paging, RestAnswer, RestConnection, RestCursor
+from groundwork.rest_catalog import RestAnswer, RestConnection, RestQuestion
 from groundwork.settings import Named
 from groundwork.sizes import Size
 
@@ -189,20 +189,9 @@ class PostgresSource(Source):
     streams: dict[Name, PostgresStream] = Field(min_length=1)
 
 
-class RestStream(Stream, RestAnswer):
+class RestStream(Stream, RestQuestion, RestAnswer):
     """One endpoint that lists records; see `groundwork.rest_catalog` for the words."""
 
-    endpoint: str
-    """Path below ``base_url``."""
-    method: Literal["GET", "POST"] = "GET"
-    """``POST`` sends all parameters as one JSON object."""
-    repeatable: bool = False
-    """A POST that may be sent twice without harm, e.g. a search."""
-    idempotency_header: str = ""
-    """Header, e.g. ``Idempotency-Key``, by which the API knows a POST sent twice, so that it may be."""
-    parameters: dict[str, str | int | bool] = {}
-    paging: Paging = Paging()
-    cursor: RestCursor | None = None
     shrink_tolerance: float = Field(0.5, ge=0, le=1)
     """Part of the records of a `full_table` that may vanish between two pulls; 1 lets all go."""
 
@@ -216,8 +205,6 @@ class RestStream(Stream, RestAnswer):
 
     @model_validator(mode="after")
     def _paths_have_a_body(self) -> RestStream:
-        if "://" in self.endpoint:
-            raise ValueError("endpoint: is a path below base_url; the token goes nowhere else")
         for key in ("next", "more", "total"):
             if not self.records and getattr(self.paging, key):
                 raise ValueError(

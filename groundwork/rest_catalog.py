@@ -7,9 +7,10 @@ dotted, from the top of the body or record; a dot that belongs to a key is writt
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
 
 from groundwork.auth_catalog import Auth, NoAuth, Value
 from groundwork.durations import Duration
@@ -36,25 +37,33 @@ class RestConnection(_Entry):
     """Longest time in all to wait for rate limits and failing answers within one run."""
 
 
-_NEEDED = {
-    "page_number": ["parameter"],
-    "offset": ["parameter", "size_parameter"],
-    "cursor": ["parameter"],
-    "json_link": ["next"],
+_KEYS: dict[str, tuple[list[str], list[str]]] = {
+    "single_page": ([], []),
+    "page_number": (["parameter"], ["first"]),
+    "offset": (["parameter", "size_parameter"], []),
+    "cursor": (["parameter"], ["next", "last_field"]),
+    "header_cursor": (["parameter", "header"], []),
+    "continue_object": (["next"], []),
+    "json_link": (["next"], []),
+    "header_link": ([], []),
 }
-"""Keys that each paging kind cannot do without."""
+"""Keys that each paging kind cannot do without, and those that it may have beside what all may have."""
+_ANY_KIND = {"kind", "more", "size_parameter", "size", "total", "may_be_empty", "max_pages"}
 
 
 class Paging(_Entry):
     """How one answer leads to the next, and how we know that it was the last."""
 
-    kind: Literal["single_page", "page_number", "offset", "cursor", "json_link", "header_link"] = (
-        "single_page"
-    )
+    kind: Literal[
+        "single_page", "page_number", "offset", "cursor", "header_cursor", "continue_object",
+        "json_link", "header_link",
+    ] = "single_page"  # fmt: skip
     parameter: str = ""
     """Parameter that carries the page number, offset or cursor."""
     next: str = ""
-    """Path in the body to the next cursor or link."""
+    """Path in the body to the next cursor, link, or object of parameters (`continue_object`)."""
+    header: str = ""
+    """Header of the answer that holds the next cursor (`header_cursor` only)."""
     last_field: str = ""
     """Path in the last record of a page to the next cursor (`cursor` only, instead of ``next``)."""
     more: str = ""
@@ -71,9 +80,13 @@ class Paging(_Entry):
 
     @model_validator(mode="after")
     def _kind_has_what_it_needs(self) -> Paging:
-        for key in _NEEDED.get(self.kind, []):
+        needed, allowed = _KEYS[self.kind]
+        for key in needed:
             if not getattr(self, key):
                 raise ValueError(f"{key}: kind '{self.kind}' needs it")
+        for key in sorted(self.model_fields_set - _ANY_KIND - {*needed, *allowed}):
+            known = ", ".join([*needed, *allowed]) or "none of its own"
+            raise ValueError(f"{key}: is not a key of kind '{self.kind}' (it has: {known})")
         if self.kind == "cursor" and bool(self.next) == bool(self.last_field):
             raise ValueError("next: kind 'cursor' needs either 'next' or 'last_field'")
         return self
@@ -92,6 +105,41 @@ class RestCursor(_Entry):
     """Value of the parameter in the first pull; without it the first pull asks for everything."""
     epoch: Literal["", "seconds", "milliseconds"] = ""
     """The unit of values that are numbers since 1970; a lookback over numbers needs it."""
+
+
+class RestQuestion(_Entry):
+    """What an endpoint is asked."""
+
+    endpoint: str
+    """Path below ``base_url``."""
+    method: Literal["GET", "POST"] = "GET"
+    """``POST`` sends all parameters as one JSON object; a dot in a name is a way into it: ``page.after``."""
+    query: str = ""
+    """GraphQL: the query; it is sent by POST with the parameters as its variables."""
+    repeatable: bool = False
+    """A POST that may be sent twice without harm, e.g. a search."""
+    idempotency_header: str = ""
+    """Header, e.g. ``Idempotency-Key``, by which the API knows a POST sent twice, so that it may be."""
+    parameters: dict[str, JsonValue] = {}
+    """Sent with every page; a POST can have lists and objects among them."""
+    paging: Paging = Paging()
+    cursor: RestCursor | None = None
+
+    @property
+    def posts(self) -> bool:
+        """Whether parameters go into a body instead of the URL."""
+        return self.method == "POST" or bool(self.query)
+
+    @model_validator(mode="after")
+    def _can_be_sent(self) -> Self:
+        if "://" in self.endpoint:
+            raise ValueError("endpoint: is a path below base_url; the token goes nowhere else")
+        if re.match(r"\s*(mutation|subscription)\b", self.query):
+            raise ValueError("query: only asks, it changes nothing; start it with 'query'")
+        for name, value in self.parameters.items():
+            if not self.posts and not isinstance(value, str | int | float):
+                raise ValueError(f"parameters.{name}: lists, objects and null need 'method: POST'")
+        return self
 
 
 class RestAnswer(_Entry):

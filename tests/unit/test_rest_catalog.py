@@ -26,6 +26,17 @@ ENTRY = {
         ({"paging": {"kind": "offset", "parameter": "o"}}, "size_parameter: kind 'offset' needs it"),
         ({"records": "a", "paging": {"kind": "json_link"}}, "next: kind 'json_link' needs it"),
         ({"paging": {"kind": "json_link", "next": "next"}}, "body itself is the array"),
+        (
+            {"paging": {"kind": "page_number", "parameter": "page", "last_field": "id"}},
+            "last_field: is not a key of kind 'page_number' (it has: parameter, first)",
+        ),
+        ({"paging": {"kind": "header_cursor", "parameter": "p"}}, "header: kind 'header_cursor' needs it"),
+        ({"records": "a", "paging": {"kind": "continue_object"}}, "next: kind 'continue_object' needs it"),
+        ({"query": "mutation { empty { ok } }"}, "query: only asks"),
+        (
+            {"parameters": {"tags": ["a", "b"]}},
+            "parameters.tags: lists, objects and null need 'method: POST'",
+        ),
         ({"endpoint": "https://elsewhere/books"}, "path below base_url"),
         ({"records": "data..items"}, "empty part"),
         ({"replication": "incremental"}, "cursor: an incremental stream needs one"),

@@ -34,7 +34,9 @@ class Page:
     request: str
     """What was asked and answered, as JSON without secrets."""
     overlaps: int
-    """Pages so far that repeat the record before them."""
+    """Pages so far that repeat a record of the page before them."""
+    capped: int = 0
+    """Records of the largest page so far, if pages are smaller than asked for; else 0."""
     unchanged: bool = False
     """The API says that nothing changed since the answer whose validators were sent."""
     validators: Validators = NONE
@@ -94,11 +96,11 @@ class PageReader:
                 short = len(cut.records) < self._stream.paging.size
                 following = None
                 if not answer.unchanged:
-                    following = self._pager.after(at, cut, received, answer.next_link, answer.url)
+                    following = self._pager.after(at, cut, received, answer)
                     guard.check(cut, following)
                 yield Page(
                     number, at, cut, following, received, self._describe(asked, answer, number),
-                    guard.overlaps, answer.unchanged, self._new_validators(asked, answer),
+                    guard.overlaps, guard.capped, answer.unchanged, self._new_validators(asked, answer),
                 )  # fmt: skip
                 at, number = following, number + 1
                 if at is None:

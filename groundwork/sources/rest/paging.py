@@ -16,10 +16,13 @@ from yarl import URL
 from groundwork.catalog import RestStream
 from groundwork.errors import AnswerUnusable, SourceRefused
 from groundwork.sources.rest.auth import Access
-from groundwork.sources.rest.records import CutPage, FieldReader
-from groundwork.sources.rest.transport import Request
+from groundwork.sources.rest.records import CutPage, FieldReader, split_path
+from groundwork.sources.rest.transport import Answer, Request
 
 Position = dict[str, Any]
+
+COUNTED = ("page_number", "offset")
+"""Kinds whose positions count pages or records, so that they move when records come and go."""
 
 
 class PagesAstray(AnswerUnusable):
@@ -42,7 +45,7 @@ class Pager:
         last_field = stream.paging.last_field
         self._keyset = FieldReader(stream, last_field) if last_field else None
         self._url = URL(f"{access.base}/{stream.endpoint.lstrip('/')}")
-        self._parameters: dict[str, str | int | bool] = dict(stream.parameters)
+        self._parameters: dict[str, Any] = dict(stream.parameters)
         if since is not None and stream.cursor:
             self._parameters[stream.cursor.parameter] = since
         if self._paging.size_parameter:
@@ -58,28 +61,45 @@ class Pager:
     @property
     def counted(self) -> bool:
         """Whether positions count pages or records, so that they move when records come and go."""
-        return self._paging.kind in ("page_number", "offset")
+        return self._paging.kind in COUNTED
 
     def request(self, position: Position, where: str) -> Request:
         """The request for the page at a position."""
+        url, parameters = self._url, {**self._parameters, **self._asking(position)}
         if "link" in position:
-            url = self._url.join(URL(position["link"], encoded=True))
-            parameters: dict[str, str | int | bool] = {}
-        else:
-            url, parameters = self._url, dict(self._parameters)
-        for value in position.values() if "link" not in position else ():
-            if self._paging.parameter:
-                parameters[self._paging.parameter] = value
-        get = self._stream.method == "GET"
-        if get and parameters:
+            url, parameters = self._url.join(URL(position["link"], encoded=True)), {}
+        posts = self._stream.posts
+        if not posts and parameters:
             url = url.update_query({name: _written(value) for name, value in parameters.items()})
         return Request(
             url=url,
             where=where,
-            method=self._stream.method,
-            body=None if get else msgspec.json.encode(parameters),
-            repeatable=get or self._stream.repeatable,
+            method="POST" if posts else "GET",
+            body=self._body(parameters) if posts else None,
+            repeatable=not posts or self._stream.repeatable or bool(self._stream.query),
         )
+
+    def _asking(self, position: Position) -> dict[str, Any]:
+        """The parameters that say which page."""
+        if "continue" in position:
+            return dict(position["continue"])
+        value = next(iter(position.values()), None)
+        return {} if value is None or not self._paging.parameter else {self._paging.parameter: value}
+
+    def _body(self, parameters: Mapping[str, Any]) -> bytes:
+        top: dict[str, Any] = {}
+        for name, value in parameters.items():
+            *parents, last = split_path(name)
+            within = top
+            for part in parents:
+                # a copy: what the catalog holds is never changed
+                below = within.get(part)
+                within[part] = dict(below) if isinstance(below, dict) else {}
+                within = within[part]
+            within[last] = value
+        if self._stream.query:
+            top = {"query": self._stream.query, "variables": top}
+        return msgspec.json.encode(top)
 
     def guess(self, position: Position) -> Position | None:
         """The position after one that is not answered yet, where the paging kind knows it."""
@@ -89,23 +109,20 @@ class Pager:
             return {"offset": position["offset"] + self._paging.size}
         return None
 
-    def after(
-        self, position: Position, page: CutPage, received: int, link: str | None, url: URL
-    ) -> Position | None:
+    def after(self, position: Position, page: CutPage, received: int, answer: Answer) -> Position | None:
         """The position that follows an answer; None at the end.
 
         Args:
             position: of the page that was answered.
             page: what it holds.
             received: records received in this pull, this page's included.
-            link: next link of the answer's header.
-            url: what was asked; relative links are relative to it.
+            answer: it; its headers may hold the way on, and relative links are relative to its URL.
 
         Raises:
             PagesAstray: when the answer contradicts itself.
             SourceRefused: when the next link is on another host.
         """
-        following = self._following(position, page, link, url)
+        following = self._following(position, page, answer)
         empty = not page.records
         done = empty or (page.total is not None and received >= page.total)
         if page.more is False or (page.more is None and self.counted and done):
@@ -119,11 +136,16 @@ class Pager:
         if page.more and following is None:
             raise PagesAstray(
                 self._where, f"'{self._paging.more}' says that more follow, but not how to get there",
-                fix=f"check paging.{'last_field' if self._paging.last_field else 'next'}",
+                fix=f"check paging.{self._way}",
             )  # fmt: skip
         return following
 
-    def _following(self, position: Position, page: CutPage, link: str | None, url: URL) -> Position | None:
+    @property
+    def _way(self) -> str:
+        """The key of the catalog that says where the way on stands."""
+        return next((key for key in ("last_field", "header", "next") if getattr(self._paging, key)), "kind")
+
+    def _following(self, position: Position, page: CutPage, answer: Answer) -> Position | None:
         kind = self._paging.kind
         if kind == "page_number":
             return {"page": position["page"] + 1}
@@ -140,8 +162,27 @@ class Pager:
                         fix="check paging.last_field against a record of the API",
                     )
             return None if value is None else {"cursor": value}
-        target = page.next if kind == "json_link" else link if kind == "header_link" else None
-        return None if target is None else self._link(target, url)
+        if kind == "header_cursor":
+            value = answer.headers.get(self._paging.header) or None
+            return None if value is None else {"cursor": value}
+        if kind == "continue_object":
+            return None if page.next is None else {"continue": self._continued(page.next)}
+        target = page.next if kind == "json_link" else answer.next_link if kind == "header_link" else None
+        return None if target is None else self._link(target, answer.url)
+
+    def _continued(self, text: str) -> dict[str, str | int | bool]:
+        found: dict[str, str | int | bool] = {}
+        try:
+            found = msgspec.json.decode(text, type=dict[str, str | int | bool])
+        except msgspec.ValidationError:
+            pass
+        if found:
+            return found
+        raise PagesAstray(
+            self._where, f"'{self._paging.next}' is no object of parameters",
+            why="kind 'continue_object' sends each key of it with the next request",
+            fix="check paging.next against an answer; one value alone is kind 'cursor'",
+        )  # fmt: skip
 
     def _link(self, target: str, url: URL) -> Position:
         following = url.join(URL(target, encoded=True))
@@ -166,26 +207,37 @@ class Guard:
         self._mark: Position | None = None
         self._mark_at = 1
         self._data = b""
-        self._last: bytes | None = None
+        self._records: list[msgspec.Raw] = []
+        self._total: int | None = None
+        self._largest, self._short = 0, False
         self.overlaps = 0
-        """Pages that began with the record the page before ended with: records moved meanwhile."""
+        """Pages that began with a record of the page before: records moved meanwhile."""
+
+    @property
+    def capped(self) -> int:
+        """Records of the largest page, if pages are smaller than asked for; else 0."""
+        asked = self._paging.size_parameter and self._largest < self._paging.size
+        return self._largest if asked and self._short else 0
 
     def check(self, page: CutPage, following: Position | None) -> None:
         """Note an answered page and the position that follows.
 
         Raises:
-            PagesAstray: when going on would read the same again, or never end.
+            PagesAstray: when going on would read the same again, or never end, or has left records out.
         """
         self._pages += 1
         if page.records and page.data == self._data:
             raise PagesAstray(
                 self._where, "the API gave the same page twice",
-                why=f"it may not know the parameter '{self._paging.parameter}'",
+                why=f"it may not know {self._asked_by}",
                 fix="check paging against the API's manual",
             )  # fmt: skip
-        if page.records and bytes(page.records[0]) == self._last:
+        self._check_vanished(page.total)
+        if page.records and self._has(page.records[0]):
             self.overlaps += 1
-        self._data, self._last = page.data, bytes(page.records[-1]) if page.records else None
+        self._data, self._records = page.data, page.records
+        self._largest = max(self._largest, len(page.records))
+        self._short |= following is not None and 0 < len(page.records) < self._paging.size
         if following is None:
             return
         # Brent's way to find a circle of any length with one position kept in memory.
@@ -202,11 +254,30 @@ class Guard:
                 self._where, f"more than {self._most} pages", fix="raise paging.max_pages if right"
             )
 
+    @property
+    def _asked_by(self) -> str:
+        return f"the parameter '{self._paging.parameter}'" if self._paging.parameter else "what pages are"
+
+    def _has(self, record: msgspec.Raw) -> bool:
+        """Whether the page before held a record; a look at its bytes first, which is much cheaper."""
+        text = bytes(record)
+        return text in self._data and any(text == bytes(one) for one in self._records)
+
+    def _check_vanished(self, total: int | None) -> None:
+        """A page found by counting starts too far when records before it are gone meanwhile."""
+        before, self._total = self._total, total
+        if before is not None and total is not None and total < before and self._paging.kind in COUNTED:
+            raise PagesAstray(
+                self._where, f"{before - total} records vanished while we read: {before} were {total} later",
+                why="the pages after them moved, so others may have been left out",
+                fix="the next run reads them all again; a cursor or 'last_field' does not move",
+            )  # fmt: skip
+
 
 def fingerprint(stream: RestStream) -> Mapping[str, Any]:
     """What a position depends on: a saved one is worthless when any of this has changed."""
     asked = stream.model_dump(
-        include={"endpoint", "method", "parameters", "records", "paging", "cursor"}, mode="json"
+        include={"endpoint", "method", "query", "parameters", "records", "paging", "cursor"}, mode="json"
     )
     asked["paging"].pop("max_pages")
     return asked

@@ -229,7 +229,7 @@ class IncrementalPull:
                 "event": "older records than asked for", "stream": self._name,
                 "records": edge.older, "why": f"the API may not know '{self._cursor.parameter}'",
             })  # fmt: skip
-        self._events += overlap_events(self._name, page)
+        self._events += paging_events(self._name, page)
 
 
 def read_everything(
@@ -273,7 +273,7 @@ def read_everything(
         name, page.number if page else 0, count, time.monotonic() - begun,
     )  # fmt: skip
     validators = page.validators.state if page else {}
-    yield Moved({"records": count, "digest": said, **validators}, overlap_events(name, page))
+    yield Moved({"records": count, "digest": said, **validators}, paging_events(name, page))
 
 
 def _check_shrinking(count: int, before: int | None, tolerance: float, where: str) -> None:
@@ -286,11 +286,15 @@ def _check_shrinking(count: int, before: int | None, tolerance: float, where: st
     )  # fmt: skip
 
 
-def overlap_events(stream: str, last: Page | None) -> list[dict[str, Any]]:
-    """Tell of pages that repeated a record: something moved while we read."""
-    if last is None or not last.overlaps:
-        return []
-    return [{"event": "pages overlapped", "stream": stream, "pages": last.overlaps}]
+def paging_events(stream: str, last: Page | None) -> list[dict[str, Any]]:
+    """Tell of pages that repeated a record (something moved while we read), and of small ones."""
+    events: list[dict[str, Any]] = []
+    if last is not None and last.overlaps:
+        events.append({"event": "pages overlapped", "stream": stream, "pages": last.overlaps})
+    if last is not None and last.capped:
+        log.warning("pages are smaller than asked for stream=%s records=%d", stream, last.capped)
+        events.append({"event": "pages smaller than asked for", "stream": stream, "records": last.capped})
+    return events
 
 
 def began(state: Mapping[str, Any]) -> State:

@@ -44,7 +44,8 @@ class CutPage:
     """All records, one behind the other."""
     body: bytes = field(repr=False)
     next: str | None
-    """The next cursor or link as text; None for null, false, "" and a path that is not there."""
+    """The next cursor or link as text (an object of parameters as JSON); None for null, false, "" and a path
+    that is not there."""
     more: bool | None
     """None when the catalog names no such path."""
     total: int | None
@@ -72,7 +73,7 @@ class PageCutter:
             name: split_path(path)
             for name, path in {
                 "records": stream.records,
-                "error": stream.error,
+                "error": stream.error or ("errors" if stream.query else ""),
                 "next": paging.next,
                 "more": paging.more,
                 "total": paging.total,
@@ -104,8 +105,9 @@ class PageCutter:
             raise self._unlike(body, where, problem)
         found = {name: _at(top, path) for name, path in self._paths.items()}
         if not _no(found.get("error", UNSET)):
+            place = ".".join(self._paths["error"])
             raise AnswerUnusable(
-                where, f"the API answered {answer.status} with an error at '{self._stream.error}'",
+                where, f"the API answered {answer.status} with an error at '{place}'",
                 fix="ask the same with a browser or curl to read it",
             )  # fmt: skip
         records = found["records"] if "records" in self._paths else top
@@ -113,15 +115,20 @@ class PageCutter:
             records = []
         if records is None or records is UNSET:
             raise self._unlike(body, where, "null" if records is None else "")
-        more = found.get("more", UNSET)
+        more, following = found.get("more", UNSET), found.get("next", UNSET)
         return CutPage(
             records=records,
             data=b"".join(records),
             body=body,
-            next=_as_text(found.get("next", UNSET), where, "next"),
+            next=self._next(following, where),
             more=None if "more" not in self._paths else not _no(more),
             total=_as_count(found.get("total", UNSET), where) if "total" in self._paths else None,
         )
+
+    def _next(self, value: Any, where: str) -> str | None:
+        if self._stream.paging.kind == "continue_object":
+            return None if _no(value) else bytes(value).decode()
+        return _as_text(value, where, "next")
 
     def _unlike(self, body: bytes, where: str, problem: str) -> AnswerUnusable:
         path, keys = self._stream.records, _keys(body)
