@@ -199,14 +199,19 @@ class RestStream(Stream, RestQuestion, RestAnswer):
     def _replication_is_possible(self) -> RestStream:
         if self.replication == "log_based":
             raise ValueError("replication: an API is read 'incremental' or 'full_table'")
-        if self.replication == "incremental" and self.cursor is None:
+        if self.replication == "incremental" and self.cursor is None and not self.files:
             raise ValueError("cursor: an incremental stream needs one (field, parameter)")
+        if self.files and (self.cursor or self.replication != "incremental"):
+            raise ValueError("files: are read 'incremental', and the list is the cursor")
         return self
 
     @model_validator(mode="after")
     def _paths_have_a_body(self) -> RestStream:
+        if (self.records or self.error) and self.format != "json":
+            raise ValueError("records: only 'format: json' has paths; leave out 'records' and 'error'")
+        listed = self.files.records if self.files else self.records
         for key in ("next", "more", "total"):
-            if not self.records and getattr(self.paging, key):
+            if not listed and getattr(self.paging, key):
                 raise ValueError(
                     f"paging.{key}: the body itself is the array of records; where do they stand? "
                     "Give 'records' a path"

@@ -12,6 +12,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
 
+from groundwork.answer_catalog import Encoding, Expect, Files, Format
 from groundwork.auth_catalog import Auth, NoAuth, Value
 from groundwork.durations import Duration
 
@@ -145,8 +146,18 @@ class RestQuestion(_Entry):
 class RestAnswer(_Entry):
     """What a good answer of an endpoint looks like, so that nothing is never mistaken for something."""
 
+    format: Format = "json"
+    """``ndjson``: one JSON text a line; ``csv``: with a header, each row an object whose values are text."""
+    delimiter: str = Field(",", min_length=1, max_length=1)
+    """Between the fields of a CSV."""
+    encoding: Encoding = "utf-8"
+    """Of a CSV; JSON is always UTF-8."""
     records: str = ""
     """Path to the array of records; the body itself when empty."""
+    files: Files | None = None
+    """The endpoint lists files, and these hold the records."""
+    expect: Expect = Expect()
+    """What counts as data."""
     null_is_empty: bool = False
     """The API says null, not [], for no records."""
     error: str = ""

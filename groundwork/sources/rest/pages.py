@@ -15,8 +15,9 @@ import msgspec
 from groundwork.catalog import RestStream
 from groundwork.sources.rest.auth import Access
 from groundwork.sources.rest.conditional import NONE, Validators
+from groundwork.sources.rest.contents import Contents
 from groundwork.sources.rest.paging import Guard, Pager, PagesAstray, Position, fingerprint
-from groundwork.sources.rest.records import NOTHING, CutPage, PageCutter
+from groundwork.sources.rest.records import NOTHING, CutPage
 from groundwork.sources.rest.transport import Answer, Client, Request
 
 
@@ -61,7 +62,7 @@ class PageReader:
         asked = [stream.replication, fingerprint(stream)]
         self._asked = msgspec.json.encode(asked, order="deterministic")
         self._pager, self._where = pager, where
-        self._cutter = PageCutter(stream)
+        self._cutter = Contents(stream)
 
     async def walk(
         self, position: Position, number: int, received: int, ahead: int
@@ -148,6 +149,8 @@ class PageReader:
             "sent_at": answer.sent_at.isoformat(timespec="milliseconds"),
             "fetched_at": answer.fetched_at.isoformat(timespec="milliseconds"),
         }
+        if self._stream.format == "csv":  # whose records are not the bytes that came
+            told["answer_sha256"] = hashlib.sha256(answer.body).hexdigest()
         if request.body is not None:
             told["body_sha256"] = hashlib.sha256(request.body).hexdigest()
         if self._stream.keep_headers:

@@ -13,6 +13,7 @@ from groundwork.sources.rest.auth import Lookup, open_access
 from groundwork.sources.rest.background import BackgroundLoop
 from groundwork.sources.rest.conditional import Validators
 from groundwork.sources.rest.credentials import open_credential
+from groundwork.sources.rest.expected import enough
 from groundwork.sources.rest.pages import Page, PageReader
 from groundwork.sources.rest.paging import Pager, Position
 from groundwork.sources.rest.pull import IncrementalPull, Moved, Sizes, Walk, read_everything
@@ -113,7 +114,7 @@ class RestSource:
 
         def walk(pager: Pager, position: Position, number: int, received: int) -> Generator[Page, None, None]:
             reader = PageReader(stream, client, self._access, pager, where, kept)
-            return _in_step(loop, reader.walk(position, number, received, ahead))
+            return enough(_in_step(loop, reader.walk(position, number, received, ahead)), stream, where)
 
         return walk
 
