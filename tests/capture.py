@@ -347,7 +347,7 @@ SCRIPT = """
 
     from groundwork import bucket, extract, load, manifest
     from groundwork.errors import GroundworkError
-    from groundwork.sources import changes, copytext, pgoutput, postgres, reading, slot, snapshot, wire
+    from groundwork.sources import changes, copying, copytext, pgoutput, postgres, reading, slot, snapshot, wire
     from groundwork.warehouses import duckdb
     from tests.capture import entry as entry_of
     entry = entry_of(json.loads(os.environ["STREAMS"]))

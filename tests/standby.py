@@ -45,6 +45,8 @@ class Standby(Postgres):
 
     def wait_until_replayed(self) -> None:
         """Wait until all that the primary has written is here."""
+        # Commits of a test's server are not waited for: this one takes all before it to the disk.
+        self.primary.sql("set synchronous_commit = on; select pg_logical_emit_message(true, 'standby', '')")
         written = self.primary.sql("select pg_current_wal_lsn()::text")[0][0]
         self.wait(f"select pg_last_wal_replay_lsn() >= '{written}'")
 

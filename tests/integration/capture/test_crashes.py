@@ -39,8 +39,8 @@ def change(database: Database) -> None:
 
 
 IN_A_SNAPSHOT = {
-    "before the copy": "dying(snapshot, '_copy')",
-    "between two tables": "dying(snapshot, '_copy', 2)",
+    "before the copy": "dying(copying.Copying, 'rows')",
+    "between two tables": "dying(copying.Copying, 'rows', 2)",
     "after an object is stored": "dying(bucket.LocalBucket, 'put', 1, after=True)",
     "while an object is stored": "dying(bucket.os, 'fsync')",
     "before the slot is made to last": "dying(slot, 'make_permanent')",
