@@ -45,6 +45,8 @@ class Files(_Entry):
     """Path to the array of files in a JSON listing; the body itself when empty."""
     link: str = "url"
     """Path, in an entry of a JSON listing, to the file's link or name, relative to the listing."""
+    name: str = ""
+    """Path, in an entry, to what a file is known by, where its link changes (signed links)."""
     version: list[str] = []
     """Paths in an entry that change when the file does: size, time, ETag. Without any, each file is asked for
     them (HEAD); what an index page says beside its link counts as one."""

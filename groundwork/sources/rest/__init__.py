@@ -5,7 +5,10 @@ pull        one stream: rows, and the states to commit with them
 pages       its pages in order, fetched ahead
 paging      how one answer leads to the next; guards against pages that lead nowhere
 cursor      the highest value seen, and the records at its edge
-records     records cut out of a page as bytes
+contents    from an answer to records, whatever its format; expected: what makes an answer data
+records     records cut out of a page of JSON as bytes; formats: NDJSON and CSV, packed or not
+files       a stream of files: each new or changed one is read once; listing: which there are
+fields      which fields records have, and what changed
 frames      pages as a frame
 transport   one request until it is answered; refusals: what other answers mean; pace: one budget for all
 conditional what the API said its answer was, so that it need not send it twice

@@ -41,7 +41,7 @@ def unpacked(body: bytes, where: str) -> bytes:
     """
     if not body.startswith((_GZIP, _ZIP)):
         return body
-    with opened(io.BytesIO(body), where) as stream, _damage(where):
+    with opened(io.BytesIO(body), where) as stream, damage(where):
         plain = stream.read(LARGEST_BODY + 1)
     if len(plain) > LARGEST_BODY:
         raise AnswerUnusable(
@@ -64,7 +64,7 @@ def opened(packed: BinaryIO, where: str) -> BinaryIO:
         return cast(BinaryIO, gzip.GzipFile(fileobj=packed))
     if not start.startswith(_ZIP):
         return packed
-    with _damage(where):
+    with damage(where):
         archive = zipfile.ZipFile(packed)
         members = [member for member in archive.infolist() if not member.is_dir()]
         if len(members) == 1:
@@ -75,16 +75,18 @@ def opened(packed: BinaryIO, where: str) -> BinaryIO:
     )  # fmt: skip
 
 
-class _damage:  # noqa: N801
-    """Errors of packed bytes as ours."""
+class damage:  # noqa: N801
+    """Errors of packed bytes, as ours."""
 
     def __init__(self, where: str) -> None:
+        """Remember where, for messages."""
         self._where = where
 
     def __enter__(self) -> None:
-        pass
+        """Nothing to prepare."""
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """Raise `CutOff` or `AnswerUnusable` instead of what the library raised."""
         if isinstance(error, EOFError | zlib.error | zipfile.BadZipFile | gzip.BadGzipFile):
             raise CutOff("packed bytes end too early, or are damaged") from None
         if isinstance(error, RuntimeError | NotImplementedError):
@@ -105,7 +107,7 @@ def pieces(stream: BinaryIO, entry: RestStream, where: str, size: int = PIECE) -
         AnswerUnusable: when it is not what the catalog says.
     """
     found = _lines(stream, where, size) if entry.format == "ndjson" else _rows(stream, entry, where, size)
-    with _damage(where):
+    with damage(where):
         yield from found
 
 

@@ -11,9 +11,11 @@ from groundwork.settings import Keep, KeepInDirectory, Resolve
 from groundwork.sources import Checkpoint, Cursors, Rows
 from groundwork.sources.rest.auth import Lookup, open_access
 from groundwork.sources.rest.background import BackgroundLoop
-from groundwork.sources.rest.conditional import Validators
+from groundwork.sources.rest.conditional import NONE, Validators
 from groundwork.sources.rest.credentials import open_credential
 from groundwork.sources.rest.expected import enough
+from groundwork.sources.rest.fields import Fields
+from groundwork.sources.rest.files import FilesPull, listing_stream
 from groundwork.sources.rest.pages import Page, PageReader
 from groundwork.sources.rest.paging import Pager, Position
 from groundwork.sources.rest.pull import IncrementalPull, Moved, Sizes, Walk, read_everything
@@ -91,12 +93,24 @@ class RestSource:
         stream: catalog.RestStream,
         state: Any,
     ) -> Iterator[Rows | Moved]:
-        where = f"{self._where}, stream '{name}'"
+        where, secrets = f"{self._where}, stream '{name}'", self._access.secrets
+        fields = Fields(name, state, lambda text: not secrets.within(text))
+        items = self._items(loop, client, name, stream, state, fields, where)
+        return fields.keep(items)
 
+    def _items(
+        self, loop: BackgroundLoop, client: Client, name: str, stream: catalog.RestStream, state: Any,
+        fields: Fields, where: str,
+    ) -> Iterator[Rows | Moved]:  # fmt: skip
         def pager(since: str | None) -> Pager:
             return Pager(stream, self._access, where, since)
 
-        walk = self._walk(loop, client, stream, where, Validators.kept(state))
+        if stream.files:
+            listed = listing_stream(stream)
+            walk = self._walk(loop, client, listed, where, NONE, None)
+            files = FilesPull(name, stream, loop, client, self._access, walk, fields, where, self._sizes)
+            return files.read(state)
+        walk = self._walk(loop, client, stream, where, Validators.kept(state), fields)
         if stream.replication == "full_table":
             whole = pager(None)
             pages = walk(whole, whole.first, 1, 0)
@@ -108,13 +122,16 @@ class RestSource:
         return pull.read(state)
 
     def _walk(
-        self, loop: BackgroundLoop, client: Client, stream: catalog.RestStream, where: str, kept: Validators
-    ) -> Walk:
+        self, loop: BackgroundLoop, client: Client, stream: catalog.RestStream, where: str, kept: Validators,
+        fields: Fields | None,
+    ) -> Walk:  # fmt: skip
         ahead = self._entry.connection.concurrent_requests
 
         def walk(pager: Pager, position: Position, number: int, received: int) -> Generator[Page, None, None]:
             reader = PageReader(stream, client, self._access, pager, where, kept)
-            return enough(_in_step(loop, reader.walk(position, number, received, ahead)), stream, where)
+            pages = _in_step(loop, reader.walk(position, number, received, ahead))
+            pages = enough(pages, stream, where)
+            return fields.watch(pages) if fields else pages
 
         return walk
 

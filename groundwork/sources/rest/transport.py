@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TypeVar
 
 import aiohttp
@@ -42,6 +43,8 @@ class Request:
     """More headers; a body is JSON unless they say otherwise."""
     follow: bool = True
     """A redirect is followed; if not, it is the answer."""
+    into: Path | None = None
+    """File that the body goes to instead of memory; then it may have any size."""
     for_token: bool = False
     """Asks a token endpoint, whose error codes are a fixed list that may be told."""
 
@@ -90,7 +93,7 @@ class Client:
         self.credential: Credential | None = None
         """What each request is signed with, beside what the access holds."""
         self.pace = pace or Pace(source, connection.requests_per_second, connection.max_wait_seconds)
-        self._headers = {"Accept": "application/json", "User-Agent": "groundwork", **access.headers}
+        self._headers = {"Accept": "application/json, */*;q=0.5", "User-Agent": "groundwork", **access.headers}
         quiet = connection.timeout_seconds
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=connection.concurrent_requests),
@@ -284,7 +287,16 @@ async def _failed(
     return failure
 
 
+async def _stored(response: aiohttp.ClientResponse, path: Path) -> bytes:
+    with path.open("wb") as file:
+        async for piece in response.content.iter_any():
+            file.write(piece)
+    return b""
+
+
 async def _whole(request: Request, response: aiohttp.ClientResponse) -> bytes:
+    if request.into:
+        return await _stored(response, request.into)
     pieces, size = [], 0
     async for piece in response.content.iter_any():
         size += len(piece)

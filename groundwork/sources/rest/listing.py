@@ -1,0 +1,130 @@
+"""Which files there are: by a JSON listing, or by the index page of a web server."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from html.parser import HTMLParser
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+from yarl import URL
+
+from groundwork.answer_catalog import Files
+from groundwork.errors import AnswerUnusable, SourceRefused
+from groundwork.sources.rest.auth import Access
+from groundwork.sources.rest.records import split_path
+
+
+@dataclass(frozen=True)
+class File:
+    """One file of a listing."""
+
+    name: str
+    """What it is known by: its name in the listing, or its address below that of the listing."""
+    url: URL = field(repr=False)
+    version: str
+    """Digest of what the listing says that changes with it; "" if that is nothing."""
+
+
+class Listing:
+    """Reads the listings of one stream."""
+
+    def __init__(self, files: Files, access: Access, where: str) -> None:
+        """Bring together what the catalog says, and which hosts are ours."""
+        self._files, self._access, self._where = files, access, where
+
+    def of_json(self, entries: Iterable[Raw], listing: URL) -> Iterator[File]:
+        """The files of the entries of a JSON listing.
+
+        Raises:
+            AnswerUnusable: when an entry has no link.
+            SourceRefused: when a file is on another host.
+        """
+        for entry in entries:
+            said = msgspec.json.decode(entry)
+            link = _at(said, self._files.link)
+            if not isinstance(link, str) or not link:
+                raise AnswerUnusable(
+                    self._where, f"an entry of the listing has no link at '{self._files.link}'",
+                    fix="check files.records and files.link against the listing",
+                )  # fmt: skip
+            url = listing.join(URL(link, encoded=True))
+            if not self._access.ours(url):
+                raise SourceRefused(
+                    self._where,
+                    f"a file is on another host ({url.scheme}://{url.host})",
+                    why="the token goes nowhere else",
+                    fix="if that host is right, write it in connection.base_url",
+                )
+            name = _at(said, self._files.name) if self._files.name else None
+            versions = [_at(said, path) for path in self._files.version]
+            yield from self._file(str(name or ""), url, listing, msgspec.json.encode(versions))
+
+    def of_html(self, body: bytes, listing: URL) -> Iterator[File]:
+        """The links of an index page that stay below it.
+
+        Raises:
+            AnswerUnusable: when the page has no link at all.
+        """
+        index = _Index()
+        index.feed(body.decode("utf-8", errors="replace"))
+        if not index.links:
+            raise AnswerUnusable(
+                self._where, "the index page has no links", why="a page for people looks like this",
+                fix="check the endpoint, files.listing and the secret",
+            )  # fmt: skip
+        folder = listing.path.rpartition("/")[0] + "/"
+        for link, beside in index.links:
+            url = listing.join(URL(link, encoded=True)).with_fragment(None)
+            inside = self._access.ours(url) and url.path.startswith(folder) and not url.path.endswith("/")
+            if inside and url.path != listing.path:
+                yield from self._file("", url, listing, " ".join(beside.split()).encode())
+
+    def _file(self, name: str, url: URL, listing: URL, version: bytes) -> Iterator[File]:
+        folder = listing.path.rpartition("/")[0] + "/"
+        name = name or url.path_qs.removeprefix(folder)
+        if fnmatchcase(url.name if not self._files.name else name, self._files.pattern):
+            said = version.strip(b" -[]") and version
+            yield File(self._access.secrets.redact(name), url, digest(said) if said else "")
+
+
+class _Index(HTMLParser):
+    """The links of a page, each with the text that follows it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.links: list[tuple[str, str]] = []
+        self._inside = False
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note where a link begins."""
+        link = dict(attrs).get("href") if tag == "a" else None
+        if link:
+            self.links.append((link, ""))
+            self._inside = True
+
+    def handle_endtag(self, tag: str) -> None:
+        """Note where a link ends."""
+        self._inside = self._inside and tag != "a"
+
+    def handle_data(self, data: str) -> None:
+        """Keep what stands beside a link, such as size and time."""
+        if self.links and not self._inside:
+            link, beside = self.links[-1]
+            self.links[-1] = (link, beside + data)
+
+
+def digest(text: bytes) -> str:
+    """A short text that stands for a version."""
+    return base64.b64encode(hashlib.blake2b(text, digest_size=9).digest()).decode()
+
+
+def _at(said: Any, path: str) -> Any:
+    for key in split_path(path):
+        said = said.get(key) if isinstance(said, dict) else None
+    return said
