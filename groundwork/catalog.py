@@ -199,9 +199,14 @@ class RestStream(Stream, RestQuestion, RestAnswer):
     def _replication_is_possible(self) -> RestStream:
         if self.replication == "log_based":
             raise ValueError("replication: an API is read 'incremental' or 'full_table'")
-        if self.replication == "incremental" and self.cursor is None and not self.files:
+        ways = [way for way in (self.cursor, self.windows, self.parent, self.files) if way]
+        if self.replication == "incremental" and not ways:
             raise ValueError("cursor: an incremental stream needs one (field, parameter)")
-        if self.files and (self.cursor or self.replication != "incremental"):
+        if len(ways) > 1:
+            raise ValueError("cursor: a stream has one of 'cursor', 'windows', 'parent' and 'files'")
+        if self.replication == "full_table" and self.windows:
+            raise ValueError("windows: are read 'incremental'")
+        if self.files and self.replication != "incremental":
             raise ValueError("files: are read 'incremental', and the list is the cursor")
         return self
 
@@ -225,6 +230,27 @@ class RestSource(Source):
     kind: Literal["rest"]
     connection: RestConnection
     streams: dict[Name, RestStream] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _parents_come_first(self) -> RestSource:
+        known: list[str] = []
+        for name, stream in self.streams.items():
+            parent = stream.parent.stream if stream.parent else ""
+            if parent and parent not in known:
+                before = ", ".join(known) or "none"
+                raise ValueError(f"streams.{name}.parent: '{parent}' is no stream before it ({before})")
+            if parent and self.streams[parent].replication != stream.replication:
+                raise ValueError(f"streams.{name}.replication: is its parent's, or the two do not fit")
+            known.append(name)
+        return self
+
+    def children(self, name: str) -> dict[str, RestStream]:
+        """The streams that are asked for the records of one."""
+        return {
+            child: stream
+            for child, stream in self.streams.items()
+            if stream.parent and stream.parent.stream == name
+        }
 
 
 class PushedSource(Source):

@@ -8,6 +8,7 @@ dotted, from the top of the body or record; a dot that belongs to a key is writt
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, time, timedelta
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
@@ -15,6 +16,10 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, m
 from groundwork.answer_catalog import Encoding, Expect, Files, Format
 from groundwork.auth_catalog import Auth, NoAuth, Value
 from groundwork.durations import Duration
+
+PLACEHOLDER = re.compile(r"\{parent\.([^{}]+)\}")
+"""A field of the parent's record; dotted like every path."""
+DAY = timedelta(days=1)
 
 
 class _Entry(BaseModel):
@@ -108,6 +113,50 @@ class RestCursor(_Entry):
     """The unit of values that are numbers since 1970; a lookback over numbers needs it."""
 
 
+class RestWindows(_Entry):
+    """Time in windows without gaps, each asked for by itself and read page by page to its end."""
+
+    start: datetime
+    """Where the first window begins; UTC unless it says otherwise."""
+    step: Duration
+    """How long a window is; the newest one is read again in each run until it is over."""
+    from_parameter: str = Field(alias="from", min_length=1)
+    """Parameter for the beginning of a window."""
+    to_parameter: str = Field(alias="to", min_length=1)
+    """Parameter for its end, which is the beginning of the next one."""
+    format: Literal["instant", "date", "seconds", "milliseconds"] = "instant"
+    """How both are written; numbers count from 1970."""
+    to_included: bool = False
+    """The API counts the last day in, so it is sent instead of the day after it (`date` only)."""
+    reread: list[Duration] = []
+    """For late data: each window is read once more at each of these ages."""
+
+    @field_validator("start")
+    @classmethod
+    def _is_utc(cls, start: datetime) -> datetime:
+        return start.replace(tzinfo=UTC) if start.tzinfo is None else start.astimezone(UTC)
+
+    @model_validator(mode="after")
+    def _days_are_whole(self) -> Self:
+        if self.format == "date" and (self.step % DAY or self.start.time() != time()):
+            raise ValueError("step: dates need windows of whole days that begin at midnight UTC")
+        if self.to_included and self.format != "date":
+            raise ValueError(
+                "to_included: is for dates; the edge of other windows that comes twice does no harm"
+            )
+        return self
+
+
+class RestParent(_Entry):
+    """The stream whose records an endpoint is asked for, one by one: ``/issues/{parent.number}/comments``."""
+
+    stream: str
+    """It is read first, as the child is: only new and changed parents of an `incremental` one, all of a
+    `full_table`."""
+    may_be_gone: bool = False
+    """404 and 410 mean that a parent was deleted meanwhile, not that the path is wrong."""
+
+
 class RestQuestion(_Entry):
     """What an endpoint is asked."""
 
@@ -125,6 +174,16 @@ class RestQuestion(_Entry):
     """Sent with every page; a POST can have lists and objects among them."""
     paging: Paging = Paging()
     cursor: RestCursor | None = None
+    windows: RestWindows | None = None
+    """Instead of a cursor, for APIs that list by time but cannot say what changed."""
+    parent: RestParent | None = None
+    """Instead of a cursor, for endpoints below another stream's records."""
+
+    @property
+    def placeholders(self) -> list[str]:
+        """Fields of the parent that stand in the endpoint and the parameters, as ``{parent.field}``."""
+        texts = [self.endpoint, *(value for value in self.parameters.values() if isinstance(value, str))]
+        return list(dict.fromkeys(name for text in texts for name in PLACEHOLDER.findall(text)))
 
     @property
     def posts(self) -> bool:
@@ -140,6 +199,8 @@ class RestQuestion(_Entry):
         for name, value in self.parameters.items():
             if not self.posts and not isinstance(value, str | int | float):
                 raise ValueError(f"parameters.{name}: lists, objects and null need 'method: POST'")
+        if bool(self.placeholders) != bool(self.parent):
+            raise ValueError("parent: goes with {parent.…} in the endpoint or the parameters")
         return self
 
 

@@ -16,6 +16,7 @@ ENTRY = {
     "owner": {"name": "n", "email": "a@b.c"}, "format": "JSON", "history": "all",
     "update_every": "1 hour", "connection": {"base_url": "http://localhost"},
 }  # fmt: skip
+WINDOWS = {"start": "2026-01-01", "step": "1 day", "from": "since", "to": "until"}
 
 
 @pytest.mark.parametrize(
@@ -36,6 +37,21 @@ ENTRY = {
         (
             {"parameters": {"tags": ["a", "b"]}},
             "parameters.tags: lists, objects and null need 'method: POST'",
+        ),
+        ({"endpoint": "/a/{parent.id}/b"}, "parent: goes with {parent."),
+        ({"parent": {"stream": "a"}}, "parent: goes with {parent."),
+        (
+            {"endpoint": "/{parent.id}", "parent": {"stream": "shelves"}},
+            "streams.books.parent: 'shelves' is no stream before it (none)",
+        ),
+        ({"windows": WINDOWS}, "windows: are read 'incremental'"),
+        (
+            {"windows": {**WINDOWS, "step": "1 hour", "format": "date"}, "replication": "incremental"},
+            "dates need windows of whole days",
+        ),
+        (
+            {"windows": WINDOWS, "cursor": {"field": "a", "parameter": "b"}, "replication": "incremental"},
+            "one of 'cursor', 'windows', 'parent' and 'files'",
         ),
         ({"endpoint": "https://elsewhere/books"}, "path below base_url"),
         ({"records": "data..items"}, "empty part"),

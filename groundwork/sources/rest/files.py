@@ -33,9 +33,10 @@ from groundwork.sources.rest.formats import damage, opened, pieces
 from groundwork.sources.rest.frames import OpenFrame
 from groundwork.sources.rest.listing import File, Listing, digest
 from groundwork.sources.rest.paging import Pager
-from groundwork.sources.rest.pull import Meter, Moved, Sizes, Walk
+from groundwork.sources.rest.pull import Meter, Moved, Sizes
 from groundwork.sources.rest.records import CutPage
 from groundwork.sources.rest.refusals import Refused
+from groundwork.sources.rest.resume import Walk
 from groundwork.sources.rest.transport import LARGEST_BODY, Answer, Client, CutOff, Request
 
 log = logging.getLogger(__name__)

@@ -148,6 +148,7 @@ class PageReader:
             "status": answer.status,
             "sent_at": answer.sent_at.isoformat(timespec="milliseconds"),
             "fetched_at": answer.fetched_at.isoformat(timespec="milliseconds"),
+            **self._pager.part.told,
         }
         if self._stream.format == "csv":  # whose records are not the bytes that came
             told["answer_sha256"] = hashlib.sha256(answer.body).hexdigest()

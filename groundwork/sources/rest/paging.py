@@ -8,13 +8,16 @@ merely shorter than asked for is no end, because servers cap the size of a page 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 from yarl import URL
 
 from groundwork.catalog import RestStream
 from groundwork.errors import AnswerUnusable, SourceRefused
+from groundwork.rest_catalog import PLACEHOLDER
 from groundwork.sources.rest.auth import Access
 from groundwork.sources.rest.records import CutPage, FieldReader, split_path
 from groundwork.sources.rest.transport import Answer, Request
@@ -25,6 +28,31 @@ COUNTED = ("page_number", "offset")
 """Kinds whose positions count pages or records, so that they move when records come and go."""
 
 
+@dataclass(frozen=True)
+class Part:
+    """A part of a stream that is asked for by itself: a window of time, or the children of one parent."""
+
+    where: str = ""
+    """For messages."""
+    parameters: dict[str, str | int] = field(default_factory=dict)
+    values: dict[str, str] = field(default_factory=dict)
+    """What the placeholders stand for."""
+    told: dict[str, Any] = field(default_factory=dict)
+    """Stands in ``_request`` beside each record."""
+
+    def path(self, endpoint: str) -> str:
+        """A path with its placeholders filled; nothing in a value can lead to another path."""
+        return PLACEHOLDER.sub(lambda match: quote(self.values[match[1]], safe=""), endpoint)
+
+    def text(self, value: str) -> str:
+        """A parameter with its placeholders filled."""
+        return PLACEHOLDER.sub(lambda match: self.values[match[1]], value)
+
+
+WHOLE = Part()
+"""All of a stream."""
+
+
 class PagesAstray(AnswerUnusable):
     """The pages contradict each other: what follows them is not the whole."""
 
@@ -32,7 +60,9 @@ class PagesAstray(AnswerUnusable):
 class Pager:
     """Pages of one stream: what to ask for, and what comes after an answer."""
 
-    def __init__(self, stream: RestStream, access: Access, where: str, since: str | None = None) -> None:
+    def __init__(
+        self, stream: RestStream, access: Access, where: str, since: str | None = None, part: Part = WHOLE
+    ) -> None:
         """Prepare the requests of one pull.
 
         Args:
@@ -40,12 +70,17 @@ class Pager:
             access: where the API is.
             where: source and stream, for messages.
             since: value of the cursor parameter, None to ask for everything.
+            part: what of the stream to ask for.
         """
         self._stream, self._paging, self._access, self._where = stream, stream.paging, access, where
         last_field = stream.paging.last_field
         self._keyset = FieldReader(stream, last_field) if last_field else None
-        self._url = URL(f"{access.base}/{stream.endpoint.lstrip('/')}")
-        self._parameters: dict[str, Any] = dict(stream.parameters)
+        self.part = part
+        self._url = URL(f"{access.base}/{part.path(stream.endpoint.lstrip('/'))}")
+        self._parameters: dict[str, Any] = {
+            name: part.text(value) if isinstance(value, str) else value
+            for name, value in stream.parameters.items()
+        } | part.parameters
         if since is not None and stream.cursor:
             self._parameters[stream.cursor.parameter] = since
         if self._paging.size_parameter:
@@ -277,7 +312,8 @@ class Guard:
 def fingerprint(stream: RestStream) -> Mapping[str, Any]:
     """What a position depends on: a saved one is worthless when any of this has changed."""
     asked = stream.model_dump(
-        include={"endpoint", "method", "query", "parameters", "records", "paging", "cursor"}, mode="json"
+        include={"endpoint", "method", "query", "parameters", "records", "paging", "cursor", "windows"},
+        mode="json",
     )
     asked["paging"].pop("max_pages")
     return asked

@@ -13,7 +13,7 @@ import base64
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,15 +25,11 @@ from groundwork.sources import Rows
 from groundwork.sources.rest.cursor import Edge, instants, keys
 from groundwork.sources.rest.frames import OpenFrame, truncate_row
 from groundwork.sources.rest.pages import Page
-from groundwork.sources.rest.paging import Pager, PagesAstray, Position, fingerprint
+from groundwork.sources.rest.paging import Pager, PagesAstray, fingerprint
 from groundwork.sources.rest.records import FieldReader
-from groundwork.sources.rest.refusals import Refused
+from groundwork.sources.rest.resume import PositionLost, State, Walk, began, digest_of, going_on, place
 
 log = logging.getLogger(__name__)
-
-State = dict[str, Any]
-Walk = Callable[[Pager, Position, int, int], Generator[Page, None, None]]
-"""Pages from a position on: pager, position, number of the page, records received before."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +51,6 @@ class Moved:
     events: list[dict[str, Any]]
     must: bool = False
     """Commit it even if no rows came."""
-
-
-_POSITION_UNKNOWN = (400, 404, 410, 422)
-"""What APIs answer to a page position that they have forgotten."""
 
 
 class Meter:
@@ -87,10 +79,6 @@ class Meter:
         return Rows(stream, frame.take())
 
 
-class _PositionLost(Exception):
-    """The page to go on from is not there any more."""
-
-
 class IncrementalPull:
     """Reads what changed since the last pull, or goes on with a pull that was cut short."""
 
@@ -114,7 +102,7 @@ class IncrementalPull:
         self._new_pager, self._walk, self._sizes = pager, walk, sizes
         self._may_write = may_write
         self._field = FieldReader(stream, stream.cursor.field)
-        self._asked = _digest(msgspec.json.encode(fingerprint(stream), order="deterministic"))
+        self._asked = digest_of(msgspec.json.encode(fingerprint(stream), order="deterministic"))
         self._events: list[dict[str, Any]] = []
 
     def read(self, state: Mapping[str, Any]) -> Iterator[Rows | Moved]:
@@ -129,7 +117,7 @@ class IncrementalPull:
             state = began(state)
         try:
             yield from self._read(state)
-        except _PositionLost as lost:
+        except PositionLost as lost:
             self._restart(str(lost))
         else:
             return
@@ -145,7 +133,7 @@ class IncrementalPull:
         frame, meter, done = OpenFrame(), Meter(self._sizes), None
         midway, new = bool(pull), 0
         try:
-            for page in self._pages(self._new_pager(edge.since), pull):
+            for page in going_on(self._name, self._walk, self._new_pager(edge.since), pull):
                 new += self._add(frame, edge, page)
                 done = page
                 if meter.frame_is_full(frame):
@@ -176,30 +164,6 @@ class IncrementalPull:
         validators = done.validators.state if done else {}
         yield self._moved({**edge.state(finished=True), **validators}, must=midway)
 
-    def _pages(self, pager: Pager, pull: Mapping[str, Any]) -> Iterator[Page]:
-        """The pages, once the place to go on from has proved to be what it was."""
-        if not pull:
-            yield from self._walk(pager, pager.first, 1, 0)
-            return
-        number = pull["page"]
-        log.info("pull goes on stream=%s page=%d", self._name, number)
-        walk = self._walk(pager, pull["position"], number, pull["received"])
-        refused = False
-        try:
-            first = next(walk)
-        except Refused as refusal:
-            if refusal.status not in _POSITION_UNKNOWN:
-                raise
-            refused = True
-        if refused:
-            raise _PositionLost(f"the API does not know page {number} any more")
-        if "digest" not in pull:
-            yield first
-        elif _page_digest(first) != pull["digest"]:
-            walk.close()
-            raise _PositionLost(f"page {number} has changed since, so records have moved")
-        yield from walk
-
     def _add(self, frame: OpenFrame, edge: Edge, page: Page) -> int:
         if not page.cut.records:
             return 0
@@ -216,7 +180,7 @@ class IncrementalPull:
         return page.following is not None and self._may_write(following)
 
     def _unfinished(self, edge: Edge, page: Page) -> State:
-        return {**edge.state(finished=False), "pull": {"asked": self._asked, **_place(page)}}
+        return {**edge.state(finished=False), "pull": {"asked": self._asked, **place(page)}}
 
     def _moved(self, state: State, *, must: bool = False) -> Moved:
         events, self._events = self._events, []
@@ -295,33 +259,3 @@ def paging_events(stream: str, last: Page | None) -> list[dict[str, Any]]:
         log.warning("pages are smaller than asked for stream=%s records=%d", stream, last.capped)
         events.append({"event": "pages smaller than asked for", "stream": stream, "records": last.capped})
     return events
-
-
-def began(state: Mapping[str, Any]) -> State:
-    """The state that an unfinished pull started from."""
-    return {key: value for key, value in state.get("began", state).items() if key != "pull"}
-
-
-def _place(page: Page) -> dict[str, Any]:
-    """Where to go on after a page.
-
-    Numbers of pages and records move when records come or go; there the page itself is read again and
-    must be what it was.
-    """
-    assert page.following is not None
-    if page.following.keys() & {"page", "offset"}:
-        return {
-            "position": page.position,
-            "page": page.number,
-            "received": page.received - len(page.cut.records),
-            "digest": _page_digest(page),
-        }
-    return {"position": page.following, "page": page.number + 1, "received": page.received}
-
-
-def _page_digest(page: Page) -> str:
-    return _digest(b"\n".join(page.cut.records))
-
-
-def _digest(text: bytes) -> str:
-    return base64.b64encode(hashlib.blake2b(text, digest_size=12).digest()).decode()

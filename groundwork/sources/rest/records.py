@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import operator
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -190,6 +191,28 @@ class FieldReader:
         except msgspec.ValidationError:
             value = UNSET
         return _as_text(value, where, self._name)
+
+
+class RecordReader:
+    """Reads some fields of one record at a time."""
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        """Compile a decoder for the fields at dotted paths."""
+        self._names, self._paths = paths, [split_path(path) for path in paths]
+        self._decoder = msgspec.json.Decoder(_shape(dict.fromkeys(self._paths, Raw)))
+
+    def texts(self, record: bytes, where: str) -> list[str | None]:
+        """The fields as text; None for null, and for all when the record is no object.
+
+        Raises:
+            AnswerUnusable: when one holds an object or array.
+        """
+        try:
+            found = self._decoder.decode(record)
+        except msgspec.ValidationError:
+            return [None] * len(self._paths)
+        pairs = zip(self._names, self._paths, strict=True)
+        return [_as_text(_at(found, path), where, name) for name, path in pairs]
 
 
 _BYTE = re.compile(r"\(byte (\d+)\)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Generator, Iterator
 from typing import Any
 
@@ -17,9 +18,14 @@ from groundwork.sources.rest.expected import enough
 from groundwork.sources.rest.fields import Fields
 from groundwork.sources.rest.files import FilesPull, listing_stream
 from groundwork.sources.rest.pages import Page, PageReader
-from groundwork.sources.rest.paging import Pager, Position
-from groundwork.sources.rest.pull import IncrementalPull, Moved, Sizes, Walk, read_everything
+from groundwork.sources.rest.paging import WHOLE, Pager, Part, Position
+from groundwork.sources.rest.parents import Values, Waiting, parts_of
+from groundwork.sources.rest.parts import PartedPull, all_pages, read_children, read_windows
+from groundwork.sources.rest.pull import IncrementalPull, Moved, Sizes, read_everything
+from groundwork.sources.rest.resume import Walk
 from groundwork.sources.rest.transport import Client
+
+log = logging.getLogger(__name__)
 
 
 class RestSource:
@@ -48,6 +54,8 @@ class RestSource:
         self._entry, self._sizes = entry, sizes or Sizes()
         self._where = f"source '{entry.source}'"
         lookup = Lookup(resolve)
+        self._parents: dict[str, list[Values]] = {}
+        """Parents of this run, of which all are asked for their children."""
         self._access = open_access(entry.connection, lookup, self._where)
         self._credential = open_credential(
             entry, self._access, lookup, keep or KeepInDirectory(), self._where
@@ -66,16 +74,11 @@ class RestSource:
             client = loop.run(self._open())
             try:
                 for name, stream in self._entry.streams.items():
-                    wrote = False
-                    for item in self._stream(loop, client, name, stream, states.get(name) or {}):
-                        if isinstance(item, Rows):
-                            wrote = True
-                            yield item
-                            continue
-                        states[name] = item.state
-                        if wrote or item.must or item.events:
-                            yield Checkpoint(dict(states), item.events, heartbeat=item.must)
-                        wrote = False
+                    if not stream.parent:  # children are read with their parents
+                        if states.get(name) and self._has_new_child(name, states):
+                            log.warning("all parents are read again for a new child stream=%s", name)
+                            states[name] = {}
+                        yield from self._family(loop, client, name, states)
                 yield Checkpoint(dict(states))
             finally:
                 loop.run(client.close())
@@ -85,41 +88,86 @@ class RestSource:
         client.credential = self._credential(client)
         return client
 
+    def _family(
+        self, loop: BackgroundLoop, client: Client, name: str, states: dict[str, Any]
+    ) -> Iterator[Rows | Checkpoint]:
+        """One stream, and the children of its records after each of its commits."""
+        children = {
+            child: Waiting(stream, self._named(child)) for child, stream in self._entry.children(name).items()
+        }
+        whole = self._entry.streams[name].replication == "full_table"
+        wrote = False
+        for item in self._stream(loop, client, name, states):
+            if isinstance(item, Rows):
+                wrote = True
+                for noted in children.values():
+                    noted.note(item.frame)
+                yield item
+                continue
+            states[name] = item.state
+            if not whole:
+                states |= {child: noted.added(states.get(child) or {}) for child, noted in children.items()}
+            if wrote or item.must or item.events:
+                yield Checkpoint(dict(states), item.events, heartbeat=item.must)
+            wrote = False
+            for child, noted in children.items():
+                if whole:  # in memory only: the next run reads all parents anyway
+                    self._parents[child] = noted.taken()
+                yield from self._family(loop, client, child, states)
+
+    def _has_new_child(self, name: str, states: Cursors) -> bool:
+        """Whether a stream below has never noted its parents; a `full_table` notes them in each run."""
+        if self._entry.streams[name].replication == "full_table":
+            return False
+        children = self._entry.children(name)
+        return any(child not in states or self._has_new_child(child, states) for child in children)
+
+    def _named(self, name: str) -> str:
+        return f"{self._where}, stream '{name}'"
+
     def _stream(
-        self,
-        loop: BackgroundLoop,
-        client: Client,
-        name: str,
-        stream: catalog.RestStream,
-        state: Any,
+        self, loop: BackgroundLoop, client: Client, name: str, states: dict[str, Any]
     ) -> Iterator[Rows | Moved]:
-        where, secrets = f"{self._where}, stream '{name}'", self._access.secrets
+        stream, state = self._entry.streams[name], states.get(name) or {}
+        secrets = self._access.secrets
         fields = Fields(name, state, lambda text: not secrets.within(text))
-        items = self._items(loop, client, name, stream, state, fields, where)
-        return fields.keep(items)
+        if self._entry.children(name) and stream.replication == "full_table":
+            # all parents must pass by, so that none of them counts as known
+            state = {key: value for key, value in state.items() if key not in ("digest", "validators")}
+        return fields.keep(self._items(loop, client, name, stream, state, fields))
 
     def _items(
         self, loop: BackgroundLoop, client: Client, name: str, stream: catalog.RestStream, state: Any,
-        fields: Fields, where: str,
+        fields: Fields,
     ) -> Iterator[Rows | Moved]:  # fmt: skip
-        def pager(since: str | None) -> Pager:
-            return Pager(stream, self._access, where, since)
+        where, secrets = self._named(name), self._access.secrets
+
+        def pager(since: str | None = None, part: Part = WHOLE) -> Pager:
+            return Pager(stream, self._access, where + part.where, since, part)
+
+        def may_write(text: str) -> bool:
+            return not secrets.within(text)
 
         if stream.files:
             listed = listing_stream(stream)
             walk = self._walk(loop, client, listed, where, NONE, None)
             files = FilesPull(name, stream, loop, client, self._access, walk, fields, where, self._sizes)
             return files.read(state)
-        walk = self._walk(loop, client, stream, where, Validators.kept(state), fields)
+        kept = NONE if stream.parent else Validators.kept(state)
+        walk = self._walk(loop, client, stream, where, kept, fields)
         if stream.replication == "full_table":
-            whole = pager(None)
-            pages = walk(whole, whole.first, 1, 0)
+            parts = parts_of(stream, self._parents.pop(name, [])) if stream.parent else [WHOLE]
+            pagers = (pager(None, part) for part in parts)
+            pages = all_pages(name, stream, pagers, walk)
             return read_everything(name, stream, pages, where, self._sizes, state)
-        secrets = self._access.secrets
-        pull = IncrementalPull(
-            name, stream, pager, walk, where, self._sizes, lambda text: not secrets.within(text)
-        )
-        return pull.read(state)
+        if stream.windows or stream.parent:
+            pull = PartedPull(name, stream, lambda part: pager(None, part), walk, self._sizes, may_write)
+            return (
+                read_windows(pull, stream, state)
+                if stream.windows
+                else read_children(pull, stream, state, where)
+            )
+        return IncrementalPull(name, stream, pager, walk, where, self._sizes, may_write).read(state)
 
     def _walk(
         self, loop: BackgroundLoop, client: Client, stream: catalog.RestStream, where: str, kept: Validators,
@@ -128,9 +176,10 @@ class RestSource:
         ahead = self._entry.connection.concurrent_requests
 
         def walk(pager: Pager, position: Position, number: int, received: int) -> Generator[Page, None, None]:
-            reader = PageReader(stream, client, self._access, pager, where, kept)
+            reader = PageReader(stream, client, self._access, pager, where + pager.part.where, kept)
             pages = _in_step(loop, reader.walk(position, number, received, ahead))
-            pages = enough(pages, stream, where)
+            if pager.part is WHOLE:  # a part may well be empty
+                pages = enough(pages, stream, where)
             return fields.watch(pages) if fields else pages
 
         return walk

@@ -1,0 +1,88 @@
+"""Windows of time: which ones a run reads, and what is remembered of them.
+
+Each age at which windows are read, 0 for the first time, has a mark: all windows before it have been read at
+that age. A window that is due at several ages at once is read once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from groundwork.rest_catalog import DAY, RestWindows
+from groundwork.sources.rest.paging import Part
+from groundwork.sources.rest.resume import State
+
+_AT_ONCE = timedelta(0)
+
+
+@dataclass(frozen=True)
+class DueWindows:
+    """The windows of one run, oldest first; what is due does not change while a pull is gone on with."""
+
+    windows: RestWindows
+    state: Mapping[str, Any]
+    now: datetime
+
+    @classmethod
+    def of(cls, windows: RestWindows, state: Mapping[str, Any], now: datetime) -> DueWindows:
+        """Those that a state leaves to be read."""
+        pull = state.get("pull")
+        return cls(windows, state, datetime.fromisoformat(pull["now"]) if pull else now)
+
+    def starts(self) -> list[datetime]:
+        """Where each window begins; from the one on in which an earlier run was cut short."""
+        found: set[datetime] = set()
+        for age in self._ages:
+            at, until = self._mark(age), self.now - age
+            # For the first time even before it is over; at an age only what has that age.
+            while at < until if age == _AT_ONCE else at + self.windows.step <= until:
+                found.add(at)
+                at += self.windows.step
+        pull = self.state.get("pull")
+        begin = datetime.fromisoformat(pull["part"]) if pull else self.windows.start
+        return sorted(at for at in found if at >= begin)
+
+    def part(self, start: datetime) -> Part:
+        """What to ask for a window."""
+        asked = self.windows
+        end = start + asked.step
+        if asked.format == "date":
+            today = self.now.replace(hour=0, minute=0, second=0, microsecond=0)
+            end = min(end, today + DAY) - (DAY if asked.to_included else _AT_ONCE)
+        else:
+            end = min(end, self.now)
+        parameters = {asked.from_parameter: self._written(start), asked.to_parameter: self._written(end)}
+        return Part(f", window {start.isoformat()}", parameters, told={"window": list(parameters.values())})
+
+    def read(self) -> State:
+        """The marks once all is read."""
+        return {
+            "until": {
+                str(int(age.total_seconds())): self._floor(self.now - age).isoformat() for age in self._ages
+            }
+        }
+
+    @property
+    def _ages(self) -> list[timedelta]:
+        return [_AT_ONCE, *self.windows.reread]
+
+    def _mark(self, age: timedelta) -> datetime:
+        mark = self.state.get("until", {}).get(str(int(age.total_seconds())))
+        if mark is not None:
+            return self._floor(datetime.fromisoformat(mark))
+        # What is read for the first time now has that age already.
+        return self.windows.start if age == _AT_ONCE else self._floor(self.now - age)
+
+    def _floor(self, at: datetime) -> datetime:
+        start, step = self.windows.start, self.windows.step
+        return start + max(0, (at - start) // step) * step
+
+    def _written(self, at: datetime) -> str | int:
+        if self.windows.format == "date":
+            return at.date().isoformat()
+        if self.windows.format == "instant":
+            return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return int(at.timestamp()) * (1000 if self.windows.format == "milliseconds" else 1)
