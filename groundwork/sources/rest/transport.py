@@ -93,7 +93,11 @@ class Client:
         self.credential: Credential | None = None
         """What each request is signed with, beside what the access holds."""
         self.pace = pace or Pace(source, connection.requests_per_second, connection.max_wait_seconds)
-        self._headers = {"Accept": "application/json, */*;q=0.5", "User-Agent": "groundwork", **access.headers}
+        self._headers = {
+            "Accept": "application/json, */*;q=0.5",
+            "User-Agent": "groundwork",
+            **access.headers,
+        }
         quiet = connection.timeout_seconds
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=connection.concurrent_requests),
