@@ -39,10 +39,13 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--live", action="store_true", help="also against the sources themselves")
     render = add("render", _render, "write what is generated from the catalog")
     render.add_argument("--check", action="store_true", help="write nothing; fail when something is stale")
-    discover = add("discover", _discover, "draft a catalog entry from a live PostgreSQL")
+    discover = add("discover", _discover, "draft a catalog entry from a live PostgreSQL or an HTTP API")
     discover.add_argument("source", help="name of the new source")
-    discover.add_argument("--secret", required=True, help="name of the secret that holds its URL")
-    discover.add_argument("--schema", default="public")
+    discover.add_argument("--secret", default="", help="name of the secret: a database's URL, an API's token")
+    discover.add_argument("--schema", default="public", help="whose tables, of a database")
+    discover.add_argument("--openapi", default="", help="file or URL of an API's OpenAPI document")
+    discover.add_argument("--url", default="", help="an API's endpoint that lists records, to look at")
+    discover.add_argument("--header", default="", help="header for the API's token, if not a bearer's")
     doctor = add("doctor", _doctor, "look at bucket, warehouse and sources; say what is wrong")
     doctor.add_argument("--sql", action="store_true", help="print the SQL that prepares a PostgreSQL source")
     for name, does, text in (
@@ -118,10 +121,33 @@ def _render(options: argparse.Namespace) -> int:
 
 
 def _discover(options: argparse.Namespace) -> int:
+    if options.openapi or options.url:
+        return _discover_api(options)
     from groundwork.discover import discover_postgres
 
+    if not options.secret:
+        fix = "name the secret of a database's URL, or an API by --openapi or --url"
+        raise CatalogError("discover", "needs --secret, --openapi or --url", fix=fix)
     url = resolve_from_environment(Named(secret=options.secret))
     print(discover_postgres(url, options.source, options.secret, options.schema), end="")
+    return 0
+
+
+def _discover_api(options: argparse.Namespace) -> int:
+    from groundwork.discover_openapi import discover_openapi, read_document
+    from groundwork.discover_rest import discover_url
+
+    auth: dict[str, Any] = {"kind": "none"}
+    if options.secret:
+        token = {"token": {"secret": options.secret}}
+        auth = {"kind": "bearer", **token}
+        if options.header:
+            auth = {"kind": "api_key", "name": options.header, **token}
+    if options.openapi:
+        draft = discover_openapi(read_document(options.openapi), options.source, options.openapi)
+    else:
+        draft = discover_url(options.url, options.source, resolve_from_environment, auth)
+    print(draft, end="")
     return 0
 
 
