@@ -26,7 +26,7 @@ from pydantic import (
 
 from groundwork.durations import Duration
 from groundwork.errors import CatalogError
-from groundwork.rest_catalog import RestAnswer, RestConnection, RestQuestion
+from groundwork.rest_catalog import RestConnection, RestDeletions, RestEndpoint
 from groundwork.settings import Named
 from groundwork.sizes import Size
 
@@ -189,11 +189,13 @@ class PostgresSource(Source):
     streams: dict[Name, PostgresStream] = Field(min_length=1)
 
 
-class RestStream(Stream, RestQuestion, RestAnswer):
+class RestStream(Stream, RestEndpoint):
     """One endpoint that lists records; see `groundwork.rest_catalog` for the words."""
 
     shrink_tolerance: float = Field(0.5, ge=0, le=1)
     """Part of the records of a `full_table` that may vanish between two pulls; 1 lets all go."""
+    deletions: RestDeletions | None = None
+    """Where the API lists what is gone; the key stands there where the stream's own records have it."""
 
     @model_validator(mode="after")
     def _replication_is_possible(self) -> RestStream:
@@ -204,23 +206,12 @@ class RestStream(Stream, RestQuestion, RestAnswer):
             raise ValueError("cursor: an incremental stream needs one (field, parameter)")
         if len(ways) > 1:
             raise ValueError("cursor: a stream has one of 'cursor', 'windows', 'parent' and 'files'")
-        if self.replication == "full_table" and self.windows:
-            raise ValueError("windows: are read 'incremental'")
+        if self.replication == "full_table" and (self.windows or self.deletions):
+            raise ValueError(f"{'windows' if self.windows else 'deletions'}: are read 'incremental'")
+        if self.deletions and not self.primary_key:
+            raise ValueError("primary_key: says which record a deletion is of")
         if self.files and self.replication != "incremental":
             raise ValueError("files: are read 'incremental', and the list is the cursor")
-        return self
-
-    @model_validator(mode="after")
-    def _paths_have_a_body(self) -> RestStream:
-        if (self.records or self.error) and self.format != "json":
-            raise ValueError("records: only 'format: json' has paths; leave out 'records' and 'error'")
-        listed = self.files.records if self.files else self.records
-        for key in ("next", "more", "total"):
-            if not listed and getattr(self.paging, key):
-                raise ValueError(
-                    f"paging.{key}: the body itself is the array of records; where do they stand? "
-                    "Give 'records' a path"
-                )
         return self
 
 

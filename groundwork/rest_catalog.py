@@ -223,6 +223,8 @@ class RestAnswer(_Entry):
     """The API says null, not [], for no records."""
     error: str = ""
     """Path to something that only a failed answer has, for APIs that say 200 to everything."""
+    deleted: str = ""
+    """Path in the record to what only deleted ones have, e.g. ``is_deleted`` or ``deleted_at``."""
     keep_headers: list[str] = []
     """Headers of the answer that are kept with the request, e.g. ``ETag``, ``X-Request-Id``."""
     conditional: bool = True
@@ -234,3 +236,33 @@ class RestAnswer(_Entry):
         if path and not all(path.split(".")):
             raise ValueError("has an empty part; write keys with dots between them, e.g. data.items")
         return path
+
+
+class RestEndpoint(RestQuestion, RestAnswer):
+    """One endpoint that lists records."""
+
+    @model_validator(mode="after")
+    def _paths_have_a_body(self) -> Self:
+        if (self.records or self.error) and self.format != "json":
+            raise ValueError("records: only 'format: json' has paths; leave out 'records' and 'error'")
+        listed = self.files.records if self.files else self.records
+        for key in ("next", "more", "total"):
+            if not listed and getattr(self.paging, key):
+                raise ValueError(
+                    f"paging.{key}: the body itself is the array of records; where do they stand? "
+                    "Give 'records' a path"
+                )
+        return self
+
+
+class RestDeletions(RestEndpoint):
+    """An endpoint that lists what was deleted since: its records become tombstones of the stream."""
+
+    cursor: RestCursor
+
+    @model_validator(mode="after")
+    def _is_one_endpoint(self) -> Self:
+        for key in ("windows", "parent", "files"):
+            if getattr(self, key):
+                raise ValueError(f"{key}: deletions are read by their cursor")
+        return self

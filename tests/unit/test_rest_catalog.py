@@ -46,6 +46,11 @@ WINDOWS = {"start": "2026-01-01", "step": "1 day", "from": "since", "to": "until
         ),
         ({"windows": WINDOWS}, "windows: are read 'incremental'"),
         (
+            {"deletions": {"endpoint": "/gone", "cursor": {"field": "a", "parameter": "b"}}},
+            "deletions: are read 'incremental'",
+        ),
+        ({"deletions": {"endpoint": "/gone"}}, "deletions.cursor: is missing"),
+        (
             {"windows": {**WINDOWS, "step": "1 hour", "format": "date"}, "replication": "incremental"},
             "dates need windows of whole days",
         ),

@@ -8,15 +8,20 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from groundwork.sources.rest.records import CutPage
+from groundwork.sources.rest.records import CutPage, FieldReader
 
 
 class OpenFrame:
     """Pages gathered until they are worth a frame."""
 
-    def __init__(self, operation: str | None = None) -> None:
-        """Start empty; ``operation`` names what happened to each row, if not an insert."""
-        self._operation = operation
+    def __init__(self, operation: str | None = None, deleted: FieldReader | None = None) -> None:
+        """Start empty.
+
+        Args:
+            operation: what happened to each row, if not an insert.
+            deleted: reads what only deleted records have.
+        """
+        self._operation, self._deleted = operation, deleted
         self.clear()
 
     def clear(self) -> None:
@@ -24,6 +29,7 @@ class OpenFrame:
         self._records: list[pa.Array] = []
         self._requests: list[str] = []
         self._committed_at: list[str | None] = []
+        self._gone: list[bool] = []
         self.rows = 0
         self.bytes = 0
 
@@ -38,13 +44,16 @@ class OpenFrame:
                 not known.
         """
         text = page.text()
+        gone = self._deleted.flags(page, "") if self._deleted else []
         if places is not None:
             text = text.take(pa.array(places, type=pa.int64()))
             times = [times[place] for place in places] if times else []
+            gone = [gone[place] for place in places] if gone else []
         if not len(text):
             return
         self._records.append(text)
         self._requests.append(request)
+        self._gone += gone
         self._committed_at += times or [None] * len(text)
         self.rows += len(text)
         self.bytes += text.nbytes
@@ -63,6 +72,10 @@ class OpenFrame:
         )
         if self._operation:
             frame = frame.with_columns(pl.lit(self._operation).alias("_operation"))
+        if any(self._gone):
+            usual = pl.lit(self._operation or "insert")
+            operation = pl.when(pl.Series(self._gone)).then(pl.lit("delete")).otherwise(usual)
+            frame = frame.with_columns(operation.alias("_operation"))
         self.clear()
         return frame
 

@@ -312,7 +312,17 @@ class Guard:
 def fingerprint(stream: RestStream) -> Mapping[str, Any]:
     """What a position depends on: a saved one is worthless when any of this has changed."""
     asked = stream.model_dump(
-        include={"endpoint", "method", "query", "parameters", "records", "paging", "cursor", "windows"},
+        include={
+            "endpoint",
+            "method",
+            "query",
+            "parameters",
+            "records",
+            "paging",
+            "cursor",
+            "windows",
+            "deleted",
+        },
         mode="json",
     )
     asked["paging"].pop("max_pages")

@@ -36,6 +36,8 @@ class Waiting:
         Raises:
             AnswerUnusable: when a parent has no such field, or one that would lead to another path.
         """
+        if "_operation" in frame.columns:  # who is gone has no children to read
+            frame = frame.filter(pl.col("_operation") != "delete")
         for record in frame["record"]:
             if record is None:
                 self._noted.clear()

@@ -21,7 +21,7 @@ from groundwork.sources.rest.frames import OpenFrame
 from groundwork.sources.rest.pages import Page
 from groundwork.sources.rest.paging import Pager, PagesAstray, Part, fingerprint
 from groundwork.sources.rest.parents import parts_of, waiting
-from groundwork.sources.rest.pull import Meter, Moved, Sizes, paging_events
+from groundwork.sources.rest.pull import Meter, Moved, Sizes, deleted_reader, paging_events
 from groundwork.sources.rest.refusals import Refused
 from groundwork.sources.rest.resume import PositionLost, State, Walk, digest_of, going_on, place
 from groundwork.sources.rest.windows import DueWindows
@@ -48,7 +48,7 @@ class PartedPull:
         self._name, self._stream, self._pager, self._walk = name, stream, pager, walk
         self._sizes, self._may_write = sizes, may_write
         self._events: list[dict[str, Any]] = []
-        self._frame, self._meter = OpenFrame(), Meter(sizes)
+        self._frame, self._meter = OpenFrame(None, deleted_reader(stream)), Meter(sizes)
         self._pages = self._records = self._gone = 0
 
     def tell(self, event: str, why: str) -> None:

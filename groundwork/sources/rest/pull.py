@@ -84,7 +84,7 @@ class IncrementalPull:
 
     def __init__(
         self, name: str, stream: RestStream, pager: Callable[[str | None], Pager], walk: Walk,
-        where: str, sizes: Sizes, may_write: Callable[[str], bool],
+        where: str, sizes: Sizes, may_write: Callable[[str], bool], operation: str | None = None,
     ) -> None:  # fmt: skip
         """Prepare.
 
@@ -96,11 +96,12 @@ class IncrementalPull:
             where: source and stream, for messages.
             sizes: when to hand on and when to commit.
             may_write: whether a text holds no secret, so that it may stand in the cursors.
+            operation: what happened to each record, if not an insert.
         """
         assert stream.cursor is not None
         self._name, self._stream, self._cursor, self._where = name, stream, stream.cursor, where
         self._new_pager, self._walk, self._sizes = pager, walk, sizes
-        self._may_write = may_write
+        self._may_write, self._operation = may_write, operation
         self._field = FieldReader(stream, stream.cursor.field)
         self._asked = digest_of(msgspec.json.encode(fingerprint(stream), order="deterministic"))
         self._events: list[dict[str, Any]] = []
@@ -130,7 +131,8 @@ class IncrementalPull:
     def _read(self, state: Mapping[str, Any]) -> Iterator[Rows | Moved]:
         begun, pull = time.monotonic(), state.get("pull") or {}
         edge = Edge(self._cursor, self._where, state)
-        frame, meter, done = OpenFrame(), Meter(self._sizes), None
+        frame = OpenFrame(self._operation, deleted_reader(self._stream))
+        meter, done = Meter(self._sizes), None
         midway, new = bool(pull), 0
         try:
             for page in going_on(self._name, self._walk, self._new_pager(edge.since), pull):
@@ -208,7 +210,8 @@ def read_everything(
     Raises:
         AnswerUnusable: when fewer records came than the tolerance allows; nothing is committed then.
     """
-    frame, digest, count, sent = OpenFrame("snapshot"), hashlib.blake2b(digest_size=16), 0, False
+    frame = OpenFrame("snapshot", deleted_reader(stream))
+    digest, count, sent = hashlib.blake2b(digest_size=16), 0, False
     meter, begun, page = Meter(sizes), time.monotonic(), None
     for page in pages:
         if page.unchanged:
@@ -238,6 +241,11 @@ def read_everything(
     )  # fmt: skip
     validators = page.validators.state if page else {}
     yield Moved({"records": count, "digest": said, **validators}, paging_events(name, page))
+
+
+def deleted_reader(stream: RestStream) -> FieldReader | None:
+    """Reads what only deleted records have, where the catalog names it."""
+    return FieldReader(stream, stream.deleted) if stream.deleted else None
 
 
 def _check_shrinking(count: int, before: int | None, tolerance: float, where: str) -> None:

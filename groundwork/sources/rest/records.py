@@ -166,6 +166,18 @@ class FieldReader:
         Raises:
             AnswerUnusable: when records are no objects, or the field holds an object or array.
         """
+        values = self._values(page, where)
+        return _plain(values) or [_as_text(value, where, self._name) for value in values]
+
+    def flags(self, page: CutPage, where: str) -> list[bool]:
+        """Whether the field of each record says yes: something else than null, false, 0 and "".
+
+        Raises:
+            AnswerUnusable: when records are no objects.
+        """
+        return [not _no(value) for value in self._values(page, where)]
+
+    def _values(self, page: CutPage, where: str) -> list[Any]:
         if not page.records:
             return []
         try:
@@ -175,14 +187,13 @@ class FieldReader:
         if top is None:
             raise AnswerUnusable(
                 where, f"records are not objects with a '{self._name}'",
-                fix="check cursor.field against a record of the API",
+                fix=f"check '{self._name}' in the catalog against a record of the API",
             )  # fmt: skip
         records = _at(top, self._records)
         try:
-            values = list(map(self._value, records))
+            return list(map(self._value, records))
         except AttributeError:  # a parent of the field is null or missing somewhere
-            values = [_at(record, self._path) for record in records]
-        return _plain(values) or [_as_text(value, where, self._name) for value in values]
+            return [_at(record, self._path) for record in records]
 
     def last(self, page: CutPage, where: str) -> str | None:
         """The field of the last record as text."""

@@ -14,6 +14,7 @@ from groundwork.sources.rest.auth import Lookup, open_access
 from groundwork.sources.rest.background import BackgroundLoop
 from groundwork.sources.rest.conditional import NONE, Validators
 from groundwork.sources.rest.credentials import open_credential
+from groundwork.sources.rest.deletions import deletions_stream, with_deletions
 from groundwork.sources.rest.expected import enough
 from groundwork.sources.rest.fields import Fields
 from groundwork.sources.rest.files import FilesPull, listing_stream
@@ -134,7 +135,13 @@ class RestSource:
         if self._entry.children(name) and stream.replication == "full_table":
             # all parents must pass by, so that none of them counts as known
             state = {key: value for key, value in state.items() if key not in ("digest", "validators")}
-        return fields.keep(self._items(loop, client, name, stream, state, fields))
+
+        def records(own: dict[str, Any]) -> Iterator[Rows | Moved]:
+            return fields.keep(self._items(loop, client, name, stream, own, fields))
+
+        if not stream.deletions:
+            return records(state)
+        return with_deletions(state, lambda gone: self._deletions(loop, client, name, stream, gone), records)
 
     def _items(
         self, loop: BackgroundLoop, client: Client, name: str, stream: catalog.RestStream, state: Any,
@@ -168,6 +175,17 @@ class RestSource:
                 else read_children(pull, stream, state, where)
             )
         return IncrementalPull(name, stream, pager, walk, where, self._sizes, may_write).read(state)
+
+    def _deletions(
+        self, loop: BackgroundLoop, client: Client, name: str, stream: catalog.RestStream, state: Any
+    ) -> Iterator[Rows | Moved]:
+        where, secrets = f"{self._named(name)}, deletions", self._access.secrets
+        asked = deletions_stream(stream)
+        walk = self._walk(loop, client, asked, where, NONE, None)
+        return IncrementalPull(
+            name, asked, lambda since: Pager(asked, self._access, where, since), walk, where, self._sizes,
+            lambda text: not secrets.within(text), "delete",
+        ).read(state)  # fmt: skip
 
     def _walk(
         self, loop: BackgroundLoop, client: Client, stream: catalog.RestStream, where: str, kept: Validators,
