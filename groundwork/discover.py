@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from groundwork.drafting import PERSONAL
 from groundwork.errors import SourceError
 from groundwork.sources.address import Address
 from groundwork.sources.wire import Connection
@@ -16,9 +17,6 @@ _TYPES = {
     "timestamptz": "timestamp", "json": "json", "jsonb": "json",
 }  # fmt: skip
 """PostgreSQL's type names as the catalog's; what is not here is text, exactly as printed."""
-
-_PERSONAL = ("name", "mail", "phone", "street", "address", "birth", "iban", "passport", "password")
-"""Parts of a column's name that make it look like personal data."""
 
 
 def discover_postgres(url: str, source: str, secret: str, schema: str = "public") -> str:
@@ -67,7 +65,7 @@ def discover_postgres(url: str, source: str, secret: str, schema: str = "public"
         if is_key:
             stream["primary_key"].append(column)
         entry: dict[str, Any] = {"type": _type(kind, modifier), "description": comment}
-        if any(part in column.lower() for part in _PERSONAL):
+        if any(part in column.lower() for part in PERSONAL):
             entry["pii"] = True
         stream["columns"][column] = entry
     return _document(source, secret, streams)

@@ -46,7 +46,9 @@ def by_link(request: web.Request) -> web.Response:
 
 def by_header(request: web.Request) -> web.Response:
     first = int(request.query.get("from", "0"))
-    link = {"Link": f'<{request.path}?from={first + 3}>; rel="next"'} if first + 3 < len(BOOKS) else {}
+    link: dict[str, Any] = (
+        {"Link": f'<{request.path}?from={first + 3}>; rel="next"'} if first + 3 < len(BOOKS) else {}
+    )
     return answer(cut(request, first), **link)
 
 
