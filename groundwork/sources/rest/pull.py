@@ -133,7 +133,7 @@ class IncrementalPull:
         edge = Edge(self._cursor, self._where, state)
         frame = OpenFrame(self._operation, deleted_reader(self._stream))
         meter, done = Meter(self._sizes), None
-        midway, new = bool(pull), 0
+        midway, new, told = bool(pull), 0, False
         try:
             for page in going_on(self._name, self._walk, self._new_pager(edge.since), pull):
                 new += self._add(frame, edge, page)
@@ -145,6 +145,12 @@ class IncrementalPull:
                         yield meter.rows(self._name, frame)
                     yield self._moved(self._unfinished(edge, page))
                     midway, meter = True, Meter(self._sizes)
+                elif meter.batch_is_full(frame) and page.following is not None and not told:
+                    told = True
+                    log.warning(
+                        "no place to go on from stream=%s page=%d why='the way on holds a secret'",
+                        self._name, page.number,
+                    )  # fmt: skip
         except PagesAstray:
             if midway:  # what leads nowhere is not gone on with: the next run reads it all again
                 yield self._moved(began(state if pull else edge.state(finished=False)), must=True)
@@ -225,6 +231,7 @@ def read_everything(
         if meter.frame_is_full(frame):
             if not sent:
                 yield Rows(name, truncate_row())
+                log.info("no place to go on from stream=%s why='a full_table is one batch'", name)
             sent = True
             yield meter.rows(name, frame)
     before = state.get("records")

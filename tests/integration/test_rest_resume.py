@@ -1,0 +1,164 @@
+"""A run that is killed in the middle of a pull: the next one goes on, in every way that pages can follow."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pyarrow.parquet as pq
+import pytest
+from aiohttp import web
+
+from groundwork import manifest
+from groundwork.bucket import Bucket, open_bucket
+from groundwork.extract import extract
+from groundwork.sources.rest import RestSource, Sizes
+from tests.integration.fault_api import Api, answer
+from tests.integration.rest_reading import SECRET, Read, entry, resolve
+
+PROJECT = Path(__file__).parents[2]
+BOOKS = [{"id": n, "at": n} for n in range(60)]
+SIZE, KILLED_AT = 5, 8
+RUN = """
+import json, sys
+from groundwork.bucket import open_bucket
+from groundwork.extract import extract
+from groundwork.sources.rest import RestSource, Sizes
+from tests.integration.rest_reading import entry, resolve
+found = entry(sys.argv[1], json.loads(sys.argv[2]))
+extract(found, RestSource(found, resolve, sizes=Sizes(batch_rows=5)), open_bucket(sys.argv[3]))
+"""
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Api]]:
+    with ExitStack() as stack:
+
+        def start(handler: Any) -> Api:
+            api = Api(handler)
+            stack.callback(api.close)
+            return api
+
+        yield start
+
+
+CURSOR = {"kind": "cursor", "parameter": "after", "next": "next"}
+KINDS: dict[str, dict[str, Any]] = {
+    "page_number": {"paging": {"kind": "page_number", "parameter": "page", "size": SIZE}},
+    "offset": {"paging": {"kind": "offset", "parameter": "skip", "size_parameter": "n", "size": SIZE}},
+    "cursor": {"paging": CURSOR},
+    "keyset": {"paging": {"kind": "cursor", "parameter": "after_id", "last_field": "id"}},
+    "POST": {"method": "POST", "repeatable": True, "paging": {**CURSOR, "parameter": "page.after"}},
+    "GraphQL": {"query": "{ items }", "paging": CURSOR},
+    "header_cursor": {"paging": {"kind": "header_cursor", "header": "X-Next", "parameter": "after"}},
+    "continue_object": {"paging": {"kind": "continue_object", "next": "continue"}},
+    "json_link": {"paging": {"kind": "json_link", "next": "link"}},
+    "header_link": {"paging": {"kind": "header_link"}},
+}
+
+
+class Shelf:
+    """Knows all ways to a page at once; can hang at one, as long as it is told to."""
+
+    def __init__(self) -> None:
+        self.hang_at: int | None = None
+        self.pages: list[int] = []
+
+    async def handle(self, request: web.Request) -> web.Response:
+        asked: dict[str, Any] = dict(request.query)
+        if request.method == "POST":
+            body = json.loads(await request.read())
+            asked = body.get("variables") or body.get("page") or {}
+        start = int(asked.get("after", asked.get("skip", asked.get("from", 0))))
+        start = int(asked["after_id"]) + 1 if "after_id" in asked else start
+        start = (int(asked["page"]) - 1) * SIZE if "page" in asked else start
+        page = start // SIZE
+        self.pages.append(page)
+        while page == self.hang_at:
+            await asyncio.sleep(0.05)
+        body = {"items": BOOKS[start : start + SIZE]}
+        if (following := start + SIZE) >= len(BOOKS):
+            return answer(body)
+        link = f"/books?from={following}"
+        way = {"next": str(following), "continue": {"from": following, "x": ""}, "link": link}
+        return answer({**body, **way}, 200, **{"X-Next": str(following), "Link": f'<{link}>; rel="next"'})
+
+
+def committed(bucket: Bucket, directory: Path) -> list[int]:
+    """Ids of all committed rows."""
+    newest = manifest.latest(bucket, "books")
+    ids: list[int] = []
+    for batch in range(1, (newest.batch_id if newest else 0) + 1):
+        found = manifest.read(bucket, "books", batch)
+        for stored in found.objects if found else []:
+            path = directory / "object.parquet"
+            bucket.download(stored.key, path)
+            ids += [json.loads(text)["id"] for text in pq.read_table(path)["record"].to_pylist()]
+    return ids
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_run_that_is_killed_costs_one_page_and_no_record(
+    serve: Callable[..., Api], tmp_path: Path, kind: str
+) -> None:
+    shelf = Shelf()
+    api = serve(shelf.handle)
+    stream = {
+        "replication": "incremental", "records": "items", "cursor": {"field": "at", "parameter": "since"},
+        **KINDS[kind],
+    }  # fmt: skip
+    bucket = open_bucket((tmp_path / "bucket").as_uri())
+    shelf.hang_at = KILLED_AT
+    argv = [sys.executable, "-c", RUN, api.url, json.dumps(stream), bucket.url]
+    killed = subprocess.Popen(argv, cwd=PROJECT, env={**os.environ, "PYTHONPATH": str(PROJECT)})
+    try:
+        deadline = time.monotonic() + 120
+        while (found := manifest.latest(bucket, "books")) is None or found.batch_id < KILLED_AT:
+            assert time.monotonic() < deadline and killed.poll() is None
+            time.sleep(0.05)
+    finally:
+        killed.kill()
+        killed.wait()
+    shelf.hang_at = None
+    time.sleep(0.1)  # what hung is answered into the void
+    shelf.pages.clear()
+    source = entry(api.url, stream)
+    extract(source, RestSource(source, resolve), bucket)
+    # where places count, the page before is asked for once more, to see that it is what it was
+    again = KILLED_AT - (kind in ("page_number", "offset"))
+    assert min(shelf.pages) == again
+    assert committed(bucket, tmp_path) == [book["id"] for book in BOOKS]
+
+
+def test_where_no_place_can_be_kept_the_log_says_so(
+    serve: Callable[..., Api], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A way on that holds our secret is not written down; a full_table is one batch."""
+
+    async def books(request: web.Request) -> web.Response:
+        page = int(request.query.get("page", 0))
+        link = f"/books?page={page + 1}&token={quote(SECRET)}" if page < 2 else None
+        return answer({"items": [{"id": page, "at": page}], "link": link})
+
+    caplog.set_level(logging.INFO)
+    api = serve(books)
+    auth = {"kind": "bearer", "token": {"secret": "books-token"}}
+    stream = {"records": "items", "paging": {"kind": "json_link", "next": "link"}}
+    once = {**stream, "replication": "incremental", "cursor": {"field": "at", "parameter": "since"}}
+    for asked, why in ((once, "the way on holds a secret"), (stream, "a full_table is one batch")):
+        caplog.clear()
+        sizes = Sizes(batch_rows=1)
+        read = Read(RestSource(entry(api.url, asked, auth=auth), resolve, sizes=sizes))
+        assert read.ids == [0, 1, 2]
+        told = [line for line in caplog.messages if line.startswith("no place to go on from stream=books")]
+        assert len(told) == 1 and why in told[0]
