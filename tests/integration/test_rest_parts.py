@@ -102,6 +102,25 @@ def test_the_next_run_reads_the_newest_window_again_and_no_other(serve: Callable
     assert {query["since"] for query in api.queries} == {MIDNIGHT.date().isoformat()}
 
 
+def test_a_window_that_is_read_again_is_committed_only_if_it_says_something_new(
+    serve: Callable[..., Api],
+) -> None:
+    sales = Sales()
+    api = serve(sales.handle)
+    stream = {**BY_DAY, "windows": {**BY_DAY["windows"], "reread": ["2 days", "5 days"]}}
+    cursors = Read(RestSource(entry(api.url, stream), resolve)).cursors
+    idle = Read(RestSource(entry(api.url, stream), resolve), cursors)
+    assert idle.records == [] and idle.cursors == cursors
+    four, three = (MIDNIGHT - timedelta(days=days) for days in (4, 3))
+    cursors["books"]["until"]["172800"] = four.isoformat()  # both have just become two days old
+    sales.days[four.date()].append(777)
+    api.requests.clear()
+    late = Read(RestSource(entry(api.url, stream), resolve), cursors)
+    asked = {query["since"] for query in api.queries}
+    assert asked == {one.date().isoformat() for one in (four, three, MIDNIGHT)}
+    assert late.ids == sales.days[four.date()]
+
+
 def test_a_pull_that_broke_off_goes_on_in_the_middle_of_its_window(serve: Callable[..., Api]) -> None:
     sales = Sales()
     api = serve(sales.handle)

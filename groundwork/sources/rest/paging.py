@@ -39,6 +39,8 @@ class Part:
     """What the placeholders stand for."""
     told: dict[str, Any] = field(default_factory=dict)
     """Stands in ``_request`` beside each record."""
+    key: str = ""
+    """What a digest of its records is kept under, if it is read again; "" if never."""
 
     def path(self, endpoint: str) -> str:
         """A path with its placeholders filled; nothing in a value can lead to another path."""

@@ -6,6 +6,8 @@ to go on from. What is committed is never asked for again, but for the page that
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import logging
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -50,6 +52,10 @@ class PartedPull:
         self._events: list[dict[str, Any]] = []
         self._frame, self._meter = OpenFrame(None, deleted_reader(stream)), Meter(sizes)
         self._pages = self._records = self._gone = 0
+        self.digests: dict[str, str] = {}
+        """What parts said when they were last read, by their key."""
+        self._said = hashlib.blake2b(digest_size=12)
+        self._handed_on = False
 
     def tell(self, event: str, why: str) -> None:
         """Note something that the next commit tells."""
@@ -57,7 +63,7 @@ class PartedPull:
         self._events.append({"event": event, "stream": self._name, "why": why})
 
     def read(
-        self, parts: Sequence[Part], start: Mapping[str, Any], state: StateAt, midway: bool
+        self, parts: Sequence[Part], start: Mapping[str, Any], state: StateAt, must: bool
     ) -> Iterator[Rows | Moved]:
         """Yield rows, and the states to commit with them; the last one ends the pull.
 
@@ -65,16 +71,20 @@ class PartedPull:
             parts: what is left to read.
             start: place in the first of them, empty for its beginning.
             state: what to commit.
-            midway: an earlier run has begun this, so that its end must be committed.
+            must: its end must be committed, even if nothing came.
         """
         begun = time.monotonic()
         for index, part in enumerate(parts):
             done: Page | None = None
+            if part.key in self.digests and self._frame.rows:  # what it says stands by itself
+                yield self._meter.rows(self._name, self._frame)
+            self._said, self._handed_on = hashlib.blake2b(digest_size=12), index == 0 and bool(start)
             try:
                 for page in self._walked(part, start if index == 0 else {}):
                     self._add(page)
                     done = page
                     if self._meter.frame_is_full(self._frame):
+                        self._handed_on = True
                         yield self._meter.rows(self._name, self._frame)
                     if self._meter.batch_is_full(self._frame) and self._resumable(page):
                         yield from self._commit(state(index, place(page)))
@@ -85,6 +95,7 @@ class PartedPull:
                     resumed = done and self._resumable(done) and not isinstance(error, PagesAstray)
                     yield from self._commit(state(index, place(done) if done and resumed else {}))
                 raise
+            self._note(part)
             self._events += paging_events(self._name, done)
             if self._meter.batch_is_full(self._frame):
                 yield from self._commit(state(index + 1, {}))
@@ -93,7 +104,7 @@ class PartedPull:
             "pulled stream=%s parts=%d pages=%d records=%d seconds=%.1f",
             self._name, len(parts), self._pages, self._records, time.monotonic() - begun,
         )  # fmt: skip
-        yield from self._commit(state(len(parts), {}), must=midway)
+        yield from self._commit(state(len(parts), {}), must=must)
 
     def _walked(self, part: Part, start: Mapping[str, Any]) -> Iterator[Page]:
         try:
@@ -108,12 +119,26 @@ class PartedPull:
         self._pages, self._records = self._pages + 1, self._records + len(page.cut.records)
         if page.cut.records:
             self._frame.add(page.cut, page.request, None, [])
+            self._said.update(page.cut.data)
+
+    def _note(self, part: Part) -> None:
+        """Keep what a part said; when that is what it said before, its rows are not needed again."""
+        if not part.key:
+            return
+        if self._handed_on:  # not seen from its beginning
+            self.digests.pop(part.key, None)
+            return
+        said = base64.b64encode(self._said.digest()).decode()
+        if said == self.digests.get(part.key):
+            self._frame.clear()
+        self.digests[part.key] = said
 
     def _resumable(self, page: Page) -> bool:
         following = msgspec.json.encode(page.following).decode()
         return page.following is not None and self._may_write(following)
 
     def _commit(self, state: State, *, must: bool = True) -> Iterator[Rows | Moved]:
+        self._handed_on = True
         if self._frame.rows:
             yield self._meter.rows(self._name, self._frame)
         events, self._events, self._meter = self._events, [], Meter(self._sizes)
@@ -156,18 +181,22 @@ def read_windows(pull: PartedPull, stream: RestStream, state: Mapping[str, Any])
     asked, place_before = asked_of(stream), state.get("pull")
     if place_before and place_before["asked"] != asked:
         pull.tell("pull started over", "the stream's entry in the catalog has changed")
-        state, place_before = {"until": state.get("until", {})}, None
+        state, place_before = {"until": state.get("until", {})}, None  # digests of another question
     due = DueWindows.of(stream.windows, state, datetime.now(UTC).replace(microsecond=0))
-    starts = due.starts()
+    starts, before = due.starts(), state.get("until", {})
+    if state.get("asked") == asked:
+        pull.digests = dict(state.get("digests", {}))
 
     def at(index: int, within: State) -> State:
+        known = {"asked": asked, "digests": due.kept(pull.digests)}
         if index == len(starts):
-            return due.read()
+            return {**due.read(), **known}
         told = {"asked": asked, "now": due.now.isoformat(), "part": starts[index].isoformat()}
-        return {"until": due.state.get("until", {}), "pull": {**told, **within}}
+        return {"until": before, **known, "pull": {**told, **within}}
 
     begin = place_before if place_before and "position" in place_before else {}
-    return pull.read([due.part(start) for start in starts], begin, at, midway=bool(place_before))
+    must = bool(place_before) or due.read()["until"] != before
+    return pull.read([due.part(start) for start in starts], begin, at, must=must)
 
 
 def read_children(
@@ -186,4 +215,4 @@ def read_children(
         midway = {"pull": {"asked": asked, **within}} if within else {}
         return {"by": fields, "waiting": parents[index:], **midway}
 
-    return pull.read(parts_of(stream, parents), place_before, at, midway=bool(parents))
+    return pull.read(parts_of(stream, parents), place_before, at, must=bool(parents))

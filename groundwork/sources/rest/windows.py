@@ -16,6 +16,8 @@ from groundwork.sources.rest.paging import Part
 from groundwork.sources.rest.resume import State
 
 _AT_ONCE = timedelta(0)
+_MOST_DIGESTS = 1000
+"""Kept in the cursors, 45 bytes each; an older window that did not change is committed again."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,12 @@ class DueWindows:
         else:
             end = min(end, self.now)
         parameters = {asked.from_parameter: self._written(start), asked.to_parameter: self._written(end)}
-        return Part(f", window {start.isoformat()}", parameters, told={"window": list(parameters.values())})
+        return Part(
+            f", window {start.isoformat()}",
+            parameters,
+            told={"window": list(parameters.values())},
+            key=start.isoformat(),
+        )
 
     def read(self) -> State:
         """The marks once all is read."""
@@ -64,6 +71,16 @@ class DueWindows:
                 str(int(age.total_seconds())): self._floor(self.now - age).isoformat() for age in self._ages
             }
         }
+
+    @property
+    def _youngest_done(self) -> datetime:
+        """Before it, windows have all the ages there are: they are not read again."""
+        return self._floor(self.now - max(self._ages))
+
+    def kept(self, digests: Mapping[str, str]) -> dict[str, str]:
+        """Digests of the windows that will be read again, the newest of them if they are very many."""
+        again = sorted(start for start in digests if datetime.fromisoformat(start) >= self._youngest_done)
+        return {start: digests[start] for start in again[-_MOST_DIGESTS:]}
 
     @property
     def _ages(self) -> list[timedelta]:
