@@ -8,6 +8,7 @@ import logging
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -25,6 +26,7 @@ from groundwork.extract import extract
 from groundwork.sources.rest import RestSource, Sizes
 from tests.integration.fault_api import Api, answer
 from tests.integration.rest_reading import SECRET, Read, entry, resolve
+from tests.integration.test_rest_parts import BY_DAY, Issues, Sales, comments_of, family
 
 PROJECT = Path(__file__).parents[2]
 BOOKS = [{"id": n, "at": n} for n in range(60)]
@@ -138,6 +140,53 @@ def test_a_run_that_is_killed_costs_one_page_and_no_record(
     again = KILLED_AT - (kind in ("page_number", "offset"))
     assert min(shelf.pages) == again
     assert committed(bucket, tmp_path) == [book["id"] for book in BOOKS]
+
+
+RUN_PARTS = """
+import sys
+from groundwork.bucket import open_bucket
+from groundwork.extract import extract
+from groundwork.sources.rest import RestSource, Sizes
+from tests.integration.rest_reading import entry, resolve
+from tests.integration.test_rest_parts import BY_DAY, family
+found = family(sys.argv[1]) if sys.argv[2] == "children" else entry(sys.argv[1], BY_DAY)
+extract(found, RestSource(found, resolve, sizes=Sizes(batch_rows=5)), open_bucket(sys.argv[3]))
+"""
+
+
+@pytest.mark.parametrize("kind", ["windows", "children"])
+def test_a_run_that_is_killed_goes_on_in_the_part_that_it_was_in(
+    serve: Callable[..., Api], tmp_path: Path, kind: str
+) -> None:
+    sales, issues = Sales(), Issues(12)
+    handle = issues.handle if kind == "children" else sales.handle
+    reached, released = threading.Event(), threading.Event()
+
+    async def hang(request: web.Request) -> web.Response:
+        if len(api.requests) >= 15:
+            reached.set()
+            while not released.is_set():
+                await asyncio.sleep(0.05)
+        return await handle(request)
+
+    api = serve(hang)
+    bucket = open_bucket((tmp_path / "bucket").as_uri())
+    argv = [sys.executable, "-c", RUN_PARTS, api.url, kind, bucket.url]
+    killed = subprocess.Popen(argv, cwd=PROJECT, env={**os.environ, "PYTHONPATH": str(PROJECT)})
+    try:
+        assert reached.wait(120)
+    finally:
+        killed.kill()
+        killed.wait()
+    released.set()
+    before = committed(bucket, tmp_path)
+    source = family(api.url) if kind == "children" else entry(api.url, BY_DAY)
+    whole = [one for ids in sales.days.values() for one in ids]
+    if kind == "children":
+        whole = [*range(12), *comments_of(issues)]
+    assert 0 < len(before) < len(whole)
+    extract(source, RestSource(source, resolve), bucket)
+    assert sorted(committed(bucket, tmp_path)) == sorted(whole)
 
 
 def test_where_no_place_can_be_kept_the_log_says_so(
