@@ -33,7 +33,7 @@ class Expect(_Entry):
     required: list[str] = []
     """Paths that every record has (null counts). A page's ends are looked at for the primary key."""
     minimum: int = Field(0, ge=0)
-    """Fewest records of any pull. An API that includes the bound always gives the last record again: 1."""
+    """Fewest records of any pull. An API that includes the bound always gives the last one again: 1."""
 
 
 class Files(_Entry):

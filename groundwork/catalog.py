@@ -210,6 +210,8 @@ class RestStream(Stream, RestEndpoint):
             raise ValueError(f"{'windows' if self.windows else 'deletions'}: are read 'incremental'")
         if self.deletions and not self.primary_key:
             raise ValueError("primary_key: says which record a deletion is of")
+        if self.expect.minimum and (self.windows or self.parent or self.files):
+            raise ValueError("expect.minimum: windows, children and lists of files may well be empty")
         if self.files and self.replication != "incremental":
             raise ValueError("files: are read 'incremental', and the list is the cursor")
         return self

@@ -95,6 +95,21 @@ def test_keys_that_are_data_are_no_fields(books: Books) -> None:
     assert books.cursors["books"]["fields"] == {"id": "integer", "many": "object"}
 
 
+@pytest.mark.parametrize("mark", ["pull", "waiting", "unfinished"])
+def test_only_the_end_of_a_pull_tells_what_is_gone(mark: str) -> None:
+    fields = Fields("books", {"fields": {"id": "integer", "late": "integer"}}, lambda text: True)
+
+    def items() -> Iterator[Moved]:
+        fields.look([Raw(b'{"id": 1}')])
+        yield Moved({mark: 1}, [])
+        fields.look([Raw(b'{"id": 1, "late": 2}')])
+        yield Moved({}, [])
+
+    kept = [item for item in fields.keep(items()) if isinstance(item, Moved)]
+    assert [item.events for item in kept] == [[], []]
+    assert kept[-1].state["fields"] == {"id": "integer", "late": "integer?"}
+
+
 def test_a_secret_is_no_field() -> None:
     fields = Fields("books", {}, lambda text: text != "s3cr3t")
     fields.look([Raw(b'{"id": 1, "s3cr3t": 2}')])

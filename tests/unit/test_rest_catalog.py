@@ -61,6 +61,14 @@ WINDOWS = {"start": "2026-01-01", "step": "1 day", "from": "since", "to": "until
         ({"endpoint": "https://elsewhere/books"}, "path below base_url"),
         ({"records": "data..items"}, "empty part"),
         ({"replication": "incremental"}, "cursor: an incremental stream needs one"),
+        ({"files": {}}, "files: are read 'incremental'"),
+        ({"format": "csv", "records": "a"}, "records: only 'format: json' has paths"),
+        ({"format": "csv", "encoding": "uft-9"}, "encoding: 'uft-9' is no encoding; usual ones are utf-8"),
+        ({"format": "xml"}, "format: Input should be 'json', 'ndjson' or 'csv'"),
+        (
+            {"files": {}, "replication": "incremental", "expect": {"minimum": 1}},
+            "expect.minimum: windows, children and lists of files may well be empty",
+        ),
     ],
 )
 def test_a_mistake_is_told_with_its_place(tmp_path: Path, stream: dict[str, object], told: str) -> None:

@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 _NAME = re.compile(r"[@$#]?[^\W\d][\w$.:# -]{0,60}|#\d+")
 _OBJECT = msgspec.json.Decoder(dict[str, Raw])
 _MOST_FIELDS, _MOST_BELOW = 1000, 50
+_UNFINISHED = {"pull", "waiting", "unfinished"}
+"""What stands in the state of a pull that goes on: only its end tells what is gone."""
 
 
 class Fields:
@@ -64,7 +66,7 @@ class Fields:
             if isinstance(item, Rows):
                 yield item
                 continue
-            changes = self._changes(finished="pull" not in item.state)
+            changes = self._changes(finished=not item.state.keys() & _UNFINISHED)
             state = {**item.state, "fields": dict(self._known)} if self._known else item.state
             yield dataclasses.replace(item, state=state, events=[*item.events, *changes])
 

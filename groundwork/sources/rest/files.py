@@ -100,13 +100,13 @@ class FilesPull:
                 except SourceError:  # of this file nothing is in the frame yet
                     if frame.rows:
                         yield meter.rows(self._name, frame)
-                    yield Moved({"files": done}, [], must=done != known)
+                    yield Moved({"files": done, "unfinished": True}, [], must=done != known)
                     raise
                 large = len(head) > 1
                 if (large and count) or meter.batch_is_full(frame):
                     if frame.rows:
                         yield meter.rows(self._name, frame)
-                    yield Moved({"files": dict(done)}, [], must=True)
+                    yield Moved({"files": dict(done), "unfinished": True}, [], must=True)
                     meter = Meter(self._sizes)
                 for page, request in itertools.chain(head, found):
                     frame.add(page, request, None, [])
