@@ -133,16 +133,30 @@ def upgraded(texts: Iterable[str]) -> list[str]:
     return [re.sub(r"@\d+ ", "@ ", text, count=1) for text in texts]
 
 
-def filled(connection: Connection, parts: Iterable[Part]) -> dict[str, str]:
-    """Of some parts, those that hold or held a row: OID → the condition that their rows meet."""
+def filled(connection: Connection, root: str, parts: Iterable[Part]) -> dict[str, str]:
+    """Of some parts, those that hold or held a row: OID → the condition that their rows meet.
+
+    Args:
+        connection: an ordinary connection.
+        root: the partitioned table, quoted.
+        parts: some of its parts.
+    """
     oids = ",".join(str(part.oid) for part in parts)
     if not oids:
         return {}
-    found = connection.run(
-        "select cast(c.oid as text), coalesce(pg_get_partition_constraintdef(c.oid), 'true') from pg_class c"
-        " where c.oid = any(cast(string_to_array(:oids, ',') as oid[])) and pg_relation_size(c.oid) > 0",
-        oids=oids,
-    )
+    connection.run("begin read only")
+    try:
+        # Asked for its condition, a part is locked before its root; whoever detaches it does so the other way
+        # round, and each would wait for the other. So all are locked from the root down.
+        connection.run(f"lock table {root} in access share mode")
+        found = connection.run(
+            "select cast(c.oid as text), coalesce(pg_get_partition_constraintdef(c.oid), 'true')"
+            " from pg_class c where c.oid = any(cast(string_to_array(:oids, ',') as oid[]))"
+            " and pg_relation_size(c.oid) > 0",
+            oids=oids,
+        )
+    finally:
+        connection.run("rollback")
     return dict(found)
 
 

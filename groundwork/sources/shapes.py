@@ -16,7 +16,7 @@ from groundwork.sources import partitions
 from groundwork.sources.described import Parts
 from groundwork.sources.tables import Table
 from groundwork.sources.tuples import Relation
-from groundwork.sources.wire import Connection
+from groundwork.sources.wire import Connection, quoted
 
 log = logging.getLogger(__name__)
 
@@ -136,7 +136,8 @@ def _partitions(known: dict[str, Any], table: Table, sql: Connection) -> Iterato
     change = partitions.moved(known["parts"], table.parts)
     if not change:
         return
-    filled = partitions.filled(sql, change.added)
+    root = f"{quoted(table.schema)}.{quoted(table.name)}"
+    filled = partitions.filled(sql, root, change.added)
     # The rows of a new part are simply added: the log's changes before the copy rank below it, those after
     # it above. Not where a row is known by nothing but itself, nor where the part was emptied since it was
     # made: what the log says of its rows before that is no longer true.

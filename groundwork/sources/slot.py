@@ -86,7 +86,8 @@ def find(connection: Connection, name: str) -> Slot | None:
 
 _STANDING = """
 with written as (
-    select case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_insert_lsn() end as lsn
+    select case when pg_is_in_recovery() then pg_last_wal_replay_lsn()
+        else pg_current_wal_insert_lsn() end as lsn
 )
 select coalesce(lsn - restart_lsn, 0), coalesce(lsn - confirmed_flush_lsn, 0), coalesce(wal_status, ''),
     safe_wal_size, (select setting from pg_settings where name = 'max_slot_wal_keep_size')

@@ -125,14 +125,19 @@ def published(
     publication.check(where)
     filters = "t.rowfilter" if version >= 150000 else "null"
     lists = "and a.attname = any(t.attnames)" if version >= 150000 else "and a.attgenerated = ''"
-    offered: dict[str, list[list[Any]]] = {}
-    for row in connection.run(_TABLES.format(filters=filters, lists=lists), name=name):
-        offered.setdefault(f"{row[0]}.{row[1]}", []).append(row)
-    oids = {int(rows[0][3]) for s in entry.streams.values() if (rows := offered.get(s.table))}
-    facts = _Facts(
-        publication, version, trees(connection, oids), unique_keys(connection, oids),
-        marks(connection, publication, version, oids),
-    )  # fmt: skip
+    statement = _TABLES.format(filters=filters, lists=lists)
+    while True:
+        offered: dict[str, list[list[Any]]] = {}
+        for row in connection.run(statement, name=name):
+            offered.setdefault(f"{row[0]}.{row[1]}", []).append(row)
+        oids = {int(rows[0][3]) for s in entry.streams.values() if (rows := offered.get(s.table))}
+        facts = _Facts(
+            publication, version, trees(connection, oids), unique_keys(connection, oids),
+            marks(connection, publication, version, oids),
+        )  # fmt: skip
+        # A table that was dropped between two of these statements is looked for again.
+        if oids <= facts.trees.keys() & facts.shown.keys():
+            break
     tables: dict[str, Table] = {}
     bad: dict[str, GroundworkError] = {}
     for stream, described in entry.streams.items():

@@ -398,6 +398,7 @@ _KINDS: dict[str, tuple[type[SourceError], str]] = {
     "53300": (SourceUnreachable, "wait, or raise max_connections at the server"),
     "53400": (SourceRefused, "raise max_replication_slots at the server, or drop an unused slot"),
     "57P03": (SourceUnreachable, "wait: the server is starting up or shutting down"),
+    "40P01": (SourceUnreachable, "run again: another session and ours waited for each other's locks"),
     "57P01": (SourceUnreachable, "run again: the server closed the connection"),
 }
 
