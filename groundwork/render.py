@@ -16,6 +16,7 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter
 
 from groundwork.catalog import AnySource, Catalog, Column, PostgresSource, Stream
+from groundwork.paths import split_path
 
 COMMAND = "python -m groundwork render"
 _MARK = "Generated from catalog/"
@@ -183,7 +184,7 @@ def _column(name: str, column: Column, records: bool, quote: Callable[[str], str
     """What the macros need to know of a column, as a Jinja or YAML map."""
     entry = {"name": quote(name), "type": quote(column.type)}
     if records:
-        entry["path"] = f"[{', '.join(quote(part) for part in (column.path or name).split('.'))}]"
+        entry["path"] = f"[{', '.join(quote(part) for part in split_path(column.path or name))}]"
     return "{" + ", ".join(f"{quote(word)}: {value}" for word, value in entry.items()) + "}"
 
 

@@ -110,3 +110,14 @@ def test_the_json_schema_tells_kinds_apart_and_durations_as_they_are_written(cat
     assert set(schema["discriminator"]["mapping"]) == {"postgres", "rest", "pushed"}
     update_every = schema["$defs"]["PostgresSource"]["properties"]["update_every"]
     assert "minute" in update_every["pattern"]
+
+
+def test_a_dot_within_a_key_of_a_record_is_no_way_into_it(tmp_path: Path) -> None:
+    entry = yaml.safe_load(ENTRY) | {"kind": "rest", "connection": {"base_url": "http://localhost"}}
+    path = r"@odata\.meta.total#2"
+    columns = {"id": {"type": "text"}, "total": {"type": "text", "path": path}}
+    entry["streams"] = {"sums": {"endpoint": "/sums", "replication": "full_table", "columns": columns}}
+    (tmp_path / "lab.yml").write_text(yaml.safe_dump(entry))
+    models = {path.name: text for path, text in rendered(load_catalog(tmp_path)).items()}
+    model = models["base_lab__sums.sql"]
+    assert "{'name': 'total', 'type': 'text', 'path': ['@odata.meta', 'total#2']}" in model

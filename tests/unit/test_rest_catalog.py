@@ -9,7 +9,7 @@ import yaml
 
 from groundwork.catalog import load_source
 from groundwork.errors import CatalogError
-from groundwork.sources.rest.records import split_path
+from groundwork.paths import split_path
 
 ENTRY = {
     "source": "books", "kind": "rest", "priority": 1, "questions": ["?"], "requested_by": ["us"],

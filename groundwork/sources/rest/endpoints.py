@@ -10,8 +10,8 @@ import msgspec
 
 from groundwork.auth_catalog import Granted, Renewed
 from groundwork.errors import AnswerUnusable, SourceRefused
+from groundwork.paths import split_path
 from groundwork.sources.rest.auth import Access, Lookup, address, basic, fits_header
-from groundwork.sources.rest.records import split_path
 from groundwork.sources.rest.redaction import Secrets
 from groundwork.sources.rest.refusals import Refused, oauth_code
 from groundwork.sources.rest.tokens import Token

@@ -14,7 +14,7 @@ from msgspec import Raw
 
 from groundwork.catalog import RestStream
 from groundwork.errors import AnswerUnusable
-from groundwork.sources.rest.records import split_path
+from groundwork.paths import split_path
 from groundwork.sources.rest.transport import Answer
 
 _NO_DATA = ("application/xml", "text/xml", "application/pdf", "image/", "video/", "audio/")

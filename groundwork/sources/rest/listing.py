@@ -16,8 +16,8 @@ from yarl import URL
 
 from groundwork.answer_catalog import Files
 from groundwork.errors import AnswerUnusable, SourceRefused
+from groundwork.paths import split_path
 from groundwork.sources.rest.auth import Access
-from groundwork.sources.rest.records import split_path
 
 
 @dataclass(frozen=True)

@@ -20,19 +20,10 @@ from msgspec import UNSET, Raw, UnsetType
 
 from groundwork.catalog import RestStream
 from groundwork.errors import AnswerUnusable
+from groundwork.paths import split_path
 from groundwork.sources.rest.transport import Answer, CutOff
 
 _KEY = re.compile(rb"[A-Za-z_$@][\w.$@-]{0,30}")
-
-
-def split_path(path: str) -> tuple[str, ...]:
-    r"""The keys of a dotted path; ``\.`` is a dot within a key.
-
-    >>> split_path(r"meta.@odata\.nextLink")
-    ('meta', '@odata.nextLink')
-    """
-    keys = re.findall(r"(?:\\.|[^.\\])+", path)
-    return tuple(re.sub(r"\\(.)", r"\1", key) for key in keys)
 
 
 @dataclass(frozen=True)
