@@ -11,7 +11,6 @@ import dataclasses
 import hashlib
 import itertools
 import logging
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
@@ -23,6 +22,7 @@ import msgspec
 from groundwork.answer_catalog import Expect
 from groundwork.catalog import RestStream
 from groundwork.errors import AnswerUnusable, SourceError
+from groundwork.scratch import scratch
 from groundwork.sources import Rows
 from groundwork.sources.rest.auth import Access
 from groundwork.sources.rest.background import BackgroundLoop
@@ -89,13 +89,13 @@ class FilesPull:
         self._check_listed(listed, known)
         done = {file.name: known[file.name] for file in listed if file.name in known}
         frame, meter, count = OpenFrame(), Meter(self._sizes), 0
-        with tempfile.TemporaryDirectory(prefix="groundwork-") as scratch:
+        with scratch() as directory:
             for file in listed:
                 try:
                     version = file.version or self._version(file)
                     if done.get(file.name) == version:
                         continue
-                    found = self._pages(file, Path(scratch, "file"))
+                    found = self._pages(file, directory / "file")
                     head = list(itertools.islice(found, 2))
                 except SourceError:  # of this file nothing is in the frame yet
                     if frame.rows:

@@ -15,6 +15,7 @@ import aiohttp
 from yarl import URL
 
 from groundwork.errors import AnswerUnusable, SourceError, SourceRefused, SourceUnreachable
+from groundwork.objects import told
 from groundwork.rest_catalog import RestConnection
 from groundwork.sources.rest.auth import Access, Credential, Outgoing
 from groundwork.sources.rest.pace import Pace, back_off
@@ -292,9 +293,15 @@ async def _failed(
 
 
 async def _stored(response: aiohttp.ClientResponse, path: Path) -> bytes:
-    with path.open("wb") as file:
+    with told(path):
+        file = path.open("wb")
+    try:
         async for piece in response.content.iter_any():
-            file.write(piece)
+            with told(path):  # a full disk is not the API's fault, and not asked again for
+                file.write(piece)
+    finally:
+        with told(path):
+            file.close()
     return b""
 
 
