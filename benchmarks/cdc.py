@@ -79,7 +79,7 @@ def groundwork(ground: Ground, database: Database) -> Measured:
     """Ours, and whether snapshot and changes together are the table."""
     workload = database.workload
     with copied_slot(database) as slot, ground.prefix() as bucket, ground.directory() as directory:
-        ground.begin_after_snapshot(database, bucket)
+        ground.begin_after_snapshot(database, bucket, slot)
         entry = catalog_entry(workload, slot=slot)
         asked = {
             "catalog": str(ground.catalog(directory, entry, workload.name)),

@@ -49,7 +49,7 @@ def groundwork(ground: Ground, database: Database, project: Path, before: Path, 
     """The steps in one process, and whether the visualization then tells what the table holds."""
     workload = database.workload
     with cdc.copied_slot(database) as slot, ground.prefix() as bucket, ground.directory() as directory:
-        ground.begin_after_snapshot(database, bucket)
+        ground.begin_after_snapshot(database, bucket, slot)
         file = Path(shutil.copy(before, directory / "warehouse.duckdb"))
         asked = {
             "catalog": str(ground.catalog(directory, catalog_entry(workload, slot=slot), workload.name)),

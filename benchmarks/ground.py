@@ -226,15 +226,20 @@ class Ground:
         bucket = open_bucket(self.initial_bucket(database).as_uri())
         extract(entry, open_source(entry, lambda _: database.url, bucket), bucket)
 
-    def begin_after_snapshot(self, database: Database, bucket_url: str) -> None:
-        """Put the manifests of the first snapshot into a run's bucket, so that it reads the changes."""
+    def begin_after_snapshot(self, database: Database, bucket_url: str, slot: str) -> None:
+        """Put the manifests of the first snapshot into a run's bucket, so that it reads the changes.
+
+        The newest manifest names the slot to go on with: here the run's own copy of it.
+        """
         from groundwork.bucket import open_bucket, s3_client
 
         source = database.workload.name
         before = open_bucket(self.initial_bucket(database).as_uri())
         bucket = open_bucket(bucket_url, client=s3_client(**self.s3_options()))
         for found in before.list(f"{source}/manifests/"):
-            bucket.put(found.key, before.get(found.key))
+            bucket.put(
+                found.key, before.get(found.key).replace(f'"{BASE_SLOT}"'.encode(), f'"{slot}"'.encode())
+            )
 
     def s3_options(self) -> dict[str, str]:
         """Options for boto3."""

@@ -18,9 +18,10 @@ from groundwork.settings import Resolve
 from groundwork.sources import Checkpoint, Cursors, Rows, Undo, cluster, quarantined, retention, slot
 from groundwork.sources.address import Address
 from groundwork.sources.changes import checked_position, read_log
+from groundwork.sources.partitions import forgets_attachments
 from groundwork.sources.quarantine import hold, let_back, of_one_table, unreadable
 from groundwork.sources.reading import LOG, Reading
-from groundwork.sources.shapes import reshaped
+from groundwork.sources.shapes import attached, reshaped
 from groundwork.sources.snapshot import history, whole_table
 from groundwork.sources.tables import Table, published
 from groundwork.sources.wire import Connection
@@ -151,8 +152,11 @@ class PostgresSource:
         if reading.has_slot:
             checked_position(reading, sql)
         reading.events += reshaped(logged, reading.state, sql)
+        again = False
+        if attached(reading.state) and forgets_attachments(sql):
+            again = yield from read_log(reading, sql, logged)
         yield from history(reading, logged)
-        return (yield from read_log(reading, sql, logged))
+        return (yield from read_log(reading, sql, logged)) or again
 
     def _replication(self, stream: str) -> str:
         return self._entry.streams[stream].replication

@@ -45,6 +45,11 @@ def uncopied(tables: dict[str, Table], state: dict[str, Any]) -> list[tuple[Tabl
     return found
 
 
+def attached(state: dict[str, Any]) -> bool:
+    """Whether some partitions are to be copied, and no whole table for their sake."""
+    return any("uncopied" in cursor for cursor in state.values())
+
+
 def copied(table: Table, cursor: dict[str, Any], position: str, *, whole: bool) -> dict[str, Any]:
     """The cursor of a table that was copied, or some of its partitions, at a position of the log."""
     return {"snapshot": position if whole else cursor["snapshot"]} | remembered(table)
