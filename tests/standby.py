@@ -42,6 +42,9 @@ class Standby(Postgres):
             "pg_basebackup", f"--dbname={address} dbname=postgres", f"--pgdata={self.data}",
             "--checkpoint=fast", "--write-recovery-conf", "--create-slot", f"--slot={self.slot}", "--no-sync",
         )  # fmt: skip
+        # The program may be newer than the server, and then writes words that this one does not know.
+        with (self.data / "postgresql.auto.conf").open("a", encoding="utf-8") as written:
+            written.write(f"primary_conninfo = '{address} dbname=postgres'\n")
 
     def wait_until_replayed(self) -> None:
         """Wait until all that the primary has written is here."""
