@@ -8,11 +8,14 @@ Prefect's server takes a quarter of a minute to start, so there is one for all t
 ``prefect_api``      makes flows and clients of *this* process speak to the server
 ``deployed``         everything of prefect.yaml and deployments/ applied, schedules paused
 ``prefect_worker``   a process worker that takes the runs
+``serve``            ``serve(handler)``: an HTTP API of a test's own
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
@@ -20,6 +23,7 @@ from demo.mailbox import MailServer
 from demo.postgres import Postgres
 from demo.prefect_server import PrefectServer, PrefectWorker, create_prefect_database
 from tests.commands import PROJECT, pause_schedules, run_command
+from tests.integration.fault_api import Api
 
 
 @pytest.fixture(scope="session")
@@ -84,3 +88,16 @@ def prefect_worker(
     place = tmp_path_factory.mktemp("worker")
     with PrefectWorker(place, prefect_server, pool="groundwork", settings=platform) as worker:
         yield worker
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Api]]:
+    """``serve(handler)``: an HTTP API of a test's own, gone with the test."""
+    with ExitStack() as stack:
+
+        def start(handler: Any) -> Api:
+            api = Api(handler)
+            stack.callback(api.close)
+            return api
+
+        yield start

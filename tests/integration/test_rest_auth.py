@@ -9,8 +9,7 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,18 +26,6 @@ from tests.integration.token_api import CLIENT, Authority
 
 BOOKS = [{"id": number} for number in range(1, 41)]
 PAGES = {"paging": {"kind": "page_number", "parameter": "page", "size": 4}}
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[..., Api]]:
-    with ExitStack() as stack:
-
-        def start(handler: Any) -> Api:
-            api = Api(handler)
-            stack.callback(api.close)
-            return api
-
-        yield start
 
 
 @pytest.fixture(autouse=True)

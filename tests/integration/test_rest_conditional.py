@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -17,18 +16,6 @@ from groundwork.errors import SourceRefused
 from groundwork.sources.rest import RestSource
 from tests.integration.fault_api import Api, answer, reset
 from tests.integration.rest_reading import Read, entry, resolve
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[..., Api]]:
-    with ExitStack() as stack:
-
-        def start(handler: Any) -> Api:
-            api = Api(handler)
-            stack.callback(api.close)
-            return api
-
-        yield start
 
 
 class Shelf:

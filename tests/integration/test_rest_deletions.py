@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,19 +14,6 @@ from groundwork.sources import Checkpoint
 from groundwork.sources.rest import RestSource
 from tests.integration.fault_api import Api, answer
 from tests.integration.rest_reading import entry, resolve
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[..., Api]]:
-    with ExitStack() as stack:
-
-        def start(handler: Any) -> Api:
-            api = Api(handler)
-            stack.callback(api.close)
-            return api
-
-        yield start
-
 
 CURSOR = {"field": "at", "parameter": "since"}
 KEY = {"primary_key": ["id"], "columns": {"id": {"type": "integer"}}}

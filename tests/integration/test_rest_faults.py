@@ -7,8 +7,7 @@ import logging
 import pickle
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -25,18 +24,6 @@ from tests.integration.rest_reading import SECRET, Read, entry, resolve
 BOOKS = [{"id": number} for number in range(1, 13)]
 PAGES = {"records": "items", "paging": {"kind": "page_number", "parameter": "page"}}
 CURSOR = {"records": "items", "paging": {"kind": "cursor", "parameter": "after", "next": "next"}}
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[..., Api]]:
-    with ExitStack() as stack:
-
-        def start(handler: Any) -> Api:
-            api = Api(handler)
-            stack.callback(api.close)
-            return api
-
-        yield start
 
 
 def failing(times: int, fault: Callable[[web.Request], Any]) -> Any:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -57,18 +56,6 @@ class Shelf:
         more = at + 10 < len(found)
         return answer({"data": found[at : at + 10], "next": str(at + 10) if more else None,
                        "more": more})  # fmt: skip
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[..., Api]]:
-    with ExitStack() as stack:
-
-        def start(handler: Any) -> Api:
-            api = Api(handler)
-            stack.callback(api.close)
-            return api
-
-        yield start
 
 
 def reader(api: Api, stream: dict[str, Any] | None = None, **connection: Any) -> RestSource:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,18 +17,6 @@ from tests.integration.fault_api import Api, answer
 from tests.integration.rest_reading import Read, entry, resolve
 
 BOOKS = [{"id": n, "updated_at": f"2026-01-01T00:{n:02}:00Z"} for n in range(23)]
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[..., Api]]:
-    with ExitStack() as stack:
-
-        def start(handler: Any) -> Api:
-            api = Api(handler)
-            stack.callback(api.close)
-            return api
-
-        yield start
 
 
 def following(start: int, size: int = 5) -> str | None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -20,18 +19,6 @@ from groundwork.sources.rest import RestSource, Sizes
 from groundwork.sources.rest.windows import DueWindows
 from tests.integration.fault_api import Api, answer
 from tests.integration.rest_reading import Read, entry, resolve
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[..., Api]]:
-    with ExitStack() as stack:
-
-        def start(handler: Any) -> Api:
-            api = Api(handler)
-            stack.callback(api.close)
-            return api
-
-        yield start
 
 
 def committed(

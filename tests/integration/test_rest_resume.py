@@ -10,8 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -40,18 +39,6 @@ from tests.integration.rest_reading import entry, resolve
 found = entry(sys.argv[1], json.loads(sys.argv[2]))
 extract(found, RestSource(found, resolve, sizes=Sizes(batch_rows=5)), open_bucket(sys.argv[3]))
 """
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[..., Api]]:
-    with ExitStack() as stack:
-
-        def start(handler: Any) -> Api:
-            api = Api(handler)
-            stack.callback(api.close)
-            return api
-
-        yield start
 
 
 CURSOR = {"kind": "cursor", "parameter": "after", "next": "next"}

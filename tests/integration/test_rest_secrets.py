@@ -6,8 +6,7 @@ import base64
 import json
 import logging
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote, quote_plus
@@ -95,18 +94,6 @@ def kinds(url: str) -> dict[str, dict[str, Any]]:
             "secrets": {"key": {"secret": "key"}}, "options": {"key_id": "k"},
         },
     }  # fmt: skip
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[..., Api]]:
-    with ExitStack() as stack:
-
-        def start(handler: Any) -> Api:
-            api = Api(handler)
-            stack.callback(api.close)
-            return api
-
-        yield start
 
 
 def everything_written(place: Path) -> str:

@@ -8,7 +8,6 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
@@ -35,18 +34,6 @@ from tests.integration.rest_reading import Read, entry
 BOOKS = [{"id": number} for number in range(1, 41)]
 PAGES = {"paging": {"kind": "page_number", "parameter": "page", "size": 4}}
 PASSWORD = "p4ssword/+ä&="
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[..., Api]]:
-    with ExitStack() as stack:
-
-        def start(handler: Any) -> Api:
-            api = Api(handler)
-            stack.callback(api.close)
-            return api
-
-        yield start
 
 
 def source(url: str, auth: dict[str, Any], stream: dict[str, Any] = PAGES, **more: Any) -> RestSource:

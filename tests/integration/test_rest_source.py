@@ -5,8 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from typing import Any
 
 import polars as pl
@@ -18,19 +17,6 @@ from groundwork.sources import Rows
 from groundwork.sources.rest import RestSource, Sizes
 from tests.integration.fault_api import Api, answer
 from tests.integration.rest_reading import SECRET, Read, entry, resolve
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[..., Api]]:
-    with ExitStack() as stack:
-
-        def start(handler: Any) -> Api:
-            api = Api(handler)
-            stack.callback(api.close)
-            return api
-
-        yield start
-
 
 BOOKS = [{"id": number, "name": f"book {number}"} for number in range(1, 24)]
 
