@@ -187,7 +187,8 @@ def _extract(options: argparse.Namespace) -> int:
 
 def _load(options: argparse.Namespace) -> int:
     from groundwork.bucket import open_bucket
-    from groundwork.load import load, replay
+    from groundwork.load import load
+    from groundwork.replay import replay
     from groundwork.warehouses import open_warehouse
 
     settings, entry = Settings(), _catalog()[options.source]

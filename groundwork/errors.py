@@ -8,6 +8,7 @@
     │   ├── KeyTaken            put-if-absent found the key taken
     │   └── ManifestConflict    another run committed the same batch first
     ├── ObjectDamaged           an object is not what its manifest says
+    ├── LedgerDisagrees         a warehouse's ledger and the bucket tell different stories
     ├── SourceError             a source cannot be read
     │   ├── SourceUnreachable   no connection, or it broke
     │   ├── SourceRefused       wrong credentials or missing rights
@@ -92,6 +93,10 @@ class ManifestConflict(BucketError):
 
 class ObjectDamaged(GroundworkError):
     """An object is not what its manifest says (size or sha256 differ)."""
+
+
+class LedgerDisagrees(GroundworkError):
+    """A warehouse's ledger knows batches that the bucket does not have, or others."""
 
 
 class SourceError(GroundworkError):

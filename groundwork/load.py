@@ -1,30 +1,29 @@
 """Load: from committed batches to landing, in order, each in one transaction with its ledger row.
 
-An object is taken only when it is what its manifest says: size and sha256 are checked before the warehouse
-sees a byte.
+Many small batches are landed together; when such a group cannot be landed whole, they are landed one by one,
+so that the one that is wrong is named and the ones before it are in.
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from groundwork import manifest
 from groundwork.bucket import Bucket
 from groundwork.catalog import AnySource, PostgresSource
-from groundwork.errors import KeyMissing, ObjectDamaged
-from groundwork.manifest import Manifest, StoredRows
-from groundwork.scratch import scratch
+from groundwork.errors import ObjectDamaged, WarehouseError
+from groundwork.fetching import arriving
+from groundwork.manifest import Manifest
+from groundwork.reconciliation import newest_batch
 from groundwork.warehouses import (
     LANDING_METADATA,
     LEDGER,
     LEDGER_COLUMNS,
     TEXT,
-    FetchedObject,
+    LandingBatch,
     Warehouse,
 )
 
@@ -73,60 +72,75 @@ def load(entry: AnySource, bucket: Bucket, warehouse: Warehouse, *, run_id: str 
     Raises:
         ObjectDamaged: when an object or manifest is missing or not what it should be; that batch and the
             ones after it are not loaded, the ones before are.
+        LedgerDisagrees: when the ledger knows a batch that the bucket does not have, or another one.
         WarehouseError: when the warehouse refuses.
     """
     started = time.monotonic()
     prepare([entry], warehouse)
     report = Loaded(entry.source)
-    for batch in manifest.since(bucket, entry.source, warehouse.loaded(entry.source)):
-        with scratch() as directory:
-            objects = [fetch(bucket, stored, directory, batch) for stored in batch.objects]
-            for fetched in objects:
-                # The metadata too: a stream that the catalog does not know (any more) has no table yet.
-                widened = dict.fromkeys(fetched.stored.columns, TEXT) | dict(LANDING_METADATA)
-                warehouse.widen(table_name(entry.source, fetched.stored.stream), widened)
-            warehouse.land(batch, objects, run_id)
-        report.batches.append(batch.batch_id)
-        for stored in batch.objects:
-            report.rows[stored.stream] = report.rows.get(stored.stream, 0) + stored.rows
-        log.info("loaded source=%s batch=%s rows=%d", entry.source, batch.name, batch.rows)
+    known = warehouse.loaded(entry.source)
+    newest = newest_batch(bucket, warehouse, entry.source, known)
+    land(bucket, warehouse, manifest.span(bucket, entry.source, known + 1, newest), report, run_id=run_id)
     report.seconds = time.monotonic() - started
     return report
 
 
-def replay(entry: AnySource, bucket: Bucket, warehouse: Warehouse, *, run_id: str = "") -> Loaded:
-    """Empty a source's landing tables and load every batch again from the bucket.
+def land(
+    bucket: Bucket,
+    warehouse: Warehouse,
+    batches: Iterable[Manifest],
+    report: Loaded,
+    *,
+    streams: Collection[str] | None = None,
+    run_id: str = "",
+) -> None:
+    """Land batches, in order, and enter them into the report.
+
+    Args:
+        bucket: where their objects are.
+        warehouse: where they go; its ledger is there.
+        batches: their manifests.
+        report: told of each batch when it is in.
+        streams: only rows of these, the ledger left as it is; whole batches when None.
+        run_id: the flow run on whose behalf this is.
 
     Raises:
-        ObjectDamaged: as `load`.
-        WarehouseError: when the warehouse refuses.
+        ObjectDamaged, WarehouseError: see `load`.
     """
-    streams = set(entry.streams) | {
-        stored.stream for batch in manifest.since(bucket, entry.source, 0) for stored in batch.objects
-    }
-    warehouse.forget(entry.source, [table_name(entry.source, stream) for stream in sorted(streams)])
-    return load(entry, bucket, warehouse, run_id=run_id)
+    for group in arriving(bucket, batches, streams, ahead=not warehouse.reads_bucket):
+        _widen(warehouse, group)
+        try:
+            warehouse.land(group, run_id)
+        except (ObjectDamaged, WarehouseError):
+            if len(group) == 1:
+                raise
+            for batch in group:
+                warehouse.land([batch], run_id)
+                _enter(report, [batch])
+        else:
+            _enter(report, group)
 
 
-def fetch(bucket: Bucket, stored: StoredRows, directory: Path, batch: Manifest) -> FetchedObject:
-    """Download one object and hold it against its manifest.
+def _widen(warehouse: Warehouse, group: Sequence[LandingBatch]) -> None:
+    """Make room for what a group brings, once per table.
 
-    Raises:
-        ObjectDamaged: when it is missing, or differs in size or sha256.
+    The metadata too: a stream that the catalog does not know (any more) has no table yet.
     """
-    path = directory / stored.key.replace("/", "_")
-    where = f"{bucket.url}/{stored.key}"
-    fix = "restore the object from the bucket's versions; nothing of the batch was loaded"
-    try:
-        bucket.download(stored.key, path)
-    except KeyMissing as error:
-        raise ObjectDamaged(
-            where, f"is missing, though manifest {batch.name} of {batch.source} lists it", fix=fix
-        ) from error
-    size = path.stat().st_size
-    if size != stored.bytes:
-        raise ObjectDamaged(where, f"has {size} bytes, its manifest says {stored.bytes}", fix=fix)
-    with path.open("rb") as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() != stored.sha256:
-            raise ObjectDamaged(where, "has other content than its manifest says (sha256)", fix=fix)
-    return FetchedObject(stored, path)
+    tables: dict[str, dict[str, str]] = {}
+    for batch in group:
+        for arrived in batch.objects:
+            table = table_name(batch.manifest.source, arrived.stored.stream)
+            tables.setdefault(table, {}).update(dict.fromkeys(arrived.stored.columns, TEXT))
+    for table, columns in tables.items():
+        warehouse.widen(table, columns | dict(LANDING_METADATA))
+
+
+def _enter(report: Loaded, group: Sequence[LandingBatch]) -> None:
+    for batch in group:
+        rows = 0
+        for arrived in batch.objects:
+            stored = arrived.stored
+            report.rows[stored.stream] = report.rows.get(stored.stream, 0) + stored.rows
+            rows += stored.rows
+        report.batches.append(batch.manifest.batch_id)
+        log.info("loaded source=%s batch=%s rows=%d", report.source, batch.manifest.name, rows)

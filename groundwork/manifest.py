@@ -158,6 +158,34 @@ def since(bucket: Bucket, source: str, batch_id: int) -> Iterator[Manifest]:
         batch_id += 1
 
 
+def span(bucket: Bucket, source: str, first: int, last: int) -> Iterator[Manifest]:
+    """Manifests of a range of numbers, in order, read side by side.
+
+    Raises:
+        ObjectDamaged: when one of them is not there.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    if first == last:  # the usual case of a run; threads are not worth it
+        yield _there(bucket, source, first)
+    elif first < last:
+        with ThreadPoolExecutor(8, "manifests") as pool:
+            for begin in range(first, last + 1, 64):
+                numbers = range(begin, min(begin + 64, last + 1))
+                yield from pool.map(lambda number: _there(bucket, source, number), numbers)
+
+
+def _there(bucket: Bucket, source: str, batch_id: int) -> Manifest:
+    manifest = read(bucket, source, batch_id)
+    if manifest is None:
+        raise ObjectDamaged(
+            f"{bucket.url}/{manifest_key(source, batch_id)}",
+            "is missing, though later batches are there",
+            fix="restore the object from the bucket's versions; nothing of it or after it was loaded",
+        )
+    return manifest
+
+
 def now() -> datetime:
     """This moment, in UTC."""
     return datetime.now(UTC)

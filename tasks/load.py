@@ -31,7 +31,7 @@ def load_source(source: str) -> Loaded:
 def replay_source(source: str) -> Loaded:
     """Empty a source's landing tables and load every batch again from the bucket."""
     from groundwork.catalog import load_catalog
-    from groundwork.load import replay
+    from groundwork.replay import replay
     from groundwork.settings import Settings
     from groundwork.warehouses import open_warehouse
     from tasks.lookup import platform_bucket, run_id

@@ -1,18 +1,21 @@
 """What a warehouse is: a place with schemas where batches are landed and dbt works.
 
-Warehouses know nothing of sources; `groundwork.load` hands them files and their manifest.
+Warehouses know nothing of sources and nothing of downloads; `groundwork.load` hands them manifests and what
+the manifests list. A warehouse that reads the bucket itself never asks for an object's file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
 from groundwork.errors import WarehouseError
-from groundwork.manifest import Manifest, StoredRows
+from groundwork.manifest import Manifest, StoredRows, manifest_key
 from groundwork.settings import Settings
 
 LANDING = "landing"
@@ -49,19 +52,56 @@ LEDGER_COLUMNS: Mapping[str, str] = {
     "extract_run_id": TEXT,
     "load_run_id": TEXT,
     "manifest": TEXT,
+    "commit_id": TEXT,
 }
 
 
 @dataclass(frozen=True)
-class FetchedObject:
-    """One object of a batch, checked and at hand as a local file."""
+class LandingObject:
+    """One object of a batch, on its way into landing."""
 
     stored: StoredRows
-    path: Path
+    url: str
+    """Where it is: the bucket's URL and its key."""
+    file: Callable[[], Path]
+    """Makes it a local file, once, held against its manifest (size, sha256); raises `ObjectDamaged`."""
+
+
+@dataclass(frozen=True)
+class LandingBatch:
+    """One batch, on its way into landing."""
+
+    manifest: Manifest
+    objects: Sequence[LandingObject]
+    whole: bool = True
+    """False when only some of its streams are loaded again: the ledger is left as it is then."""
+
+
+def ledger_row(batch: Manifest, loaded_at: datetime, run_id: str) -> dict[str, Any]:
+    """What the ledger says of a batch, one value per column of `LEDGER_COLUMNS`; instants are UTC."""
+    return {
+        "source": batch.source,
+        "batch_id": batch.name,
+        "rows": batch.rows,
+        "objects": len(batch.objects),
+        "operations": json.dumps(batch.operations, sort_keys=True),
+        "events": json.dumps(batch.events),
+        "slot": json.dumps(batch.slot),
+        "started_at": batch.started_at.replace(tzinfo=None),
+        "stored_at": batch.stored_at.replace(tzinfo=None),
+        "loaded_at": loaded_at,
+        "extract_run_id": batch.run_id,
+        "load_run_id": run_id,
+        "manifest": manifest_key(batch.source, batch.batch_id),
+        "commit_id": batch.commit_id,
+    }
 
 
 class Warehouse(Protocol):
     """Where batches land. Every method raises `WarehouseError` in place of the driver's errors."""
+
+    reads_bucket: bool
+    """Whether it reads objects where they are; else `load` has their files at hand before `land`."""
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Run one statement (``?`` for parameters) and return its rows."""
@@ -75,8 +115,12 @@ class Warehouse(Protocol):
     def loaded(self, source: str) -> int:
         """Number of the newest batch in the ledger, 0 when there is none."""
 
-    def land(self, batch: Manifest, objects: Sequence[FetchedObject], run_id: str) -> None:
-        """Bring one batch in: rows and ledger row in one transaction, replacing the batch if present."""
+    def land(self, batches: Sequence[LandingBatch], run_id: str) -> None:
+        """Bring batches of one source in: rows and ledger rows in one transaction.
+
+        A batch that is there already is replaced. Of a batch that is not whole, the rows of the streams
+        that its objects belong to are replaced, and its ledger row is left as it is.
+        """
 
     def forget(self, source: str, tables: Sequence[str]) -> None:
         """Empty a source's landing tables and its ledger, in one transaction (before a replay)."""

@@ -6,7 +6,6 @@ own lock error. See docs/decisions/0004-one-writer.md.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
@@ -22,7 +21,7 @@ import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
 from groundwork.errors import WarehouseError
-from groundwork.manifest import Manifest, manifest_key, now
+from groundwork.manifest import Manifest, now
 from groundwork.warehouses import (
     INSTANT,
     LANDING,
@@ -30,7 +29,9 @@ from groundwork.warehouses import (
     LEDGER_COLUMNS,
     TEXT,
     WHOLE,
-    FetchedObject,
+    LandingBatch,
+    LandingObject,
+    ledger_row,
 )
 
 log = logging.getLogger(__name__)
@@ -127,6 +128,8 @@ def _connect(file: Path, read_only: bool) -> duckdb.DuckDBPyConnection:
 class DuckDB:
     """The `Warehouse` in one DuckDB file."""
 
+    reads_bucket = False
+
     def __init__(self, connection: duckdb.DuckDBPyConnection, file: Path) -> None:
         """Wrap an open connection."""
         self.connection, self._file = connection, file
@@ -164,18 +167,20 @@ class DuckDB:
         found = self.query(f"select max(batch_id) from {LANDING}.{LEDGER} where source = ?", [source])
         return int(found[0][0] or 0)
 
-    def land(self, batch: Manifest, objects: Sequence[FetchedObject], run_id: str) -> None:  # noqa: D102
+    def land(self, batches: Sequence[LandingBatch], run_id: str) -> None:  # noqa: D102
         loaded_at = now().replace(tzinfo=None)
         with self._told(), self._transaction():
-            for stream in dict.fromkeys(fetched.stored.stream for fetched in objects):
-                table = f"{LANDING}.{quoted(f'{batch.source}__{stream}')}"
-                self.connection.execute(f"delete from {table} where _batch_id = ?", [batch.name])
-            for fetched in objects:
-                self._insert(batch, fetched, loaded_at)
-            self._enter(batch, loaded_at, run_id)
+            for table, names in _replaced(batches).items():
+                self.connection.execute(
+                    f"delete from {LANDING}.{quoted(table)} where _batch_id in (select unnest(?))", [names]
+                )
+            for batch in batches:
+                for arriving in batch.objects:
+                    self._insert(batch.manifest, arriving, loaded_at)
+            self._enter([batch.manifest for batch in batches if batch.whole], loaded_at, run_id)
 
-    def _insert(self, batch: Manifest, fetched: FetchedObject, loaded_at: Any) -> None:
-        stored = fetched.stored
+    def _insert(self, batch: Manifest, arriving: LandingObject, loaded_at: Any) -> None:
+        stored, path = arriving.stored, arriving.file()
         table = f"{LANDING}.{quoted(f'{batch.source}__{stored.stream}')}"
         from_file = [*stored.columns, "_operation", "_sequence", "_unchanged"]
         from_file += ["_committed_at", "_extracted_at"]
@@ -187,41 +192,30 @@ class DuckDB:
             "_run_id": batch.run_id,
         }
         names = ", ".join(map(quoted, [*from_file, "_row", *given]))
-        number, parameters = "file_row_number", [*given.values(), str(fetched.path)]
+        number, parameters = "file_row_number", [*given.values(), str(path)]
         rows = "read_parquet(?, file_row_number = true, hive_partitioning = false)"
         if number in map(_folded, stored.columns):  # the source has a column of that name itself
             number, rows = "_row", "numbered"
-            read = pq.read_table(fetched.path)
+            read = pq.read_table(path)
             self.connection.register(rows, read.append_column(number, pa.array(range(read.num_rows))))
             parameters.pop()
         values = ", ".join([*map(quoted, from_file), number, *("?" for _ in given)])
         self.connection.execute(f"insert into {table} ({names}) select {values} from {rows}", parameters)
         self.connection.unregister("numbered")
 
-    def _enter(self, batch: Manifest, loaded_at: Any, run_id: str) -> None:
-        ledger = f"{LANDING}.{LEDGER}"
-        row = {
-            "source": batch.source,
-            "batch_id": batch.name,
-            "rows": batch.rows,
-            "objects": len(batch.objects),
-            "operations": json.dumps(batch.operations, sort_keys=True),
-            "events": json.dumps(batch.events),
-            "slot": json.dumps(batch.slot),
-            "started_at": batch.started_at.replace(tzinfo=None),
-            "stored_at": batch.stored_at.replace(tzinfo=None),
-            "loaded_at": loaded_at,
-            "extract_run_id": batch.run_id,
-            "load_run_id": run_id,
-            "manifest": manifest_key(batch.source, batch.batch_id),
-        }
+    def _enter(self, batches: Sequence[Manifest], loaded_at: Any, run_id: str) -> None:
+        if not batches:
+            return
+        ledger, row = f"{LANDING}.{LEDGER}", ", ".join("?" for _ in LEDGER_COLUMNS)
         self.connection.execute(
-            f"delete from {ledger} where source = ? and batch_id = ?", [batch.source, batch.name]
+            f"delete from {ledger} where source = ? and batch_id in (select unnest(?))",
+            [batches[0].source, [batch.name for batch in batches]],
         )
-        marks = ", ".join("?" for _ in LEDGER_COLUMNS)
+        entries = [ledger_row(batch, loaded_at, run_id) for batch in batches]
         self.connection.execute(
-            f"insert into {ledger} ({', '.join(LEDGER_COLUMNS)}) values ({marks})",
-            [row[name] for name in LEDGER_COLUMNS],
+            f"insert into {ledger} ({', '.join(LEDGER_COLUMNS)})"
+            f" values {', '.join(f'({row})' for _ in entries)}",
+            [entry[name] for entry in entries for name in LEDGER_COLUMNS],
         )
 
     def forget(self, source: str, tables: Sequence[str]) -> None:  # noqa: D102
@@ -253,6 +247,15 @@ class DuckDB:
                 why=str(error).splitlines()[0][:300],
                 fix="nothing was written by it",
             ) from error
+
+
+def _replaced(batches: Sequence[LandingBatch]) -> dict[str, list[str]]:
+    """Landing tables that batches bring rows to, and the names of those batches."""
+    tables: dict[str, list[str]] = {}
+    for batch in batches:
+        for stream in dict.fromkeys(arriving.stored.stream for arriving in batch.objects):
+            tables.setdefault(f"{batch.manifest.source}__{stream}", []).append(batch.manifest.name)
+    return tables
 
 
 def _folded(name: str) -> str:

@@ -12,6 +12,7 @@ import textwrap
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,8 @@ from groundwork.warehouses import (
     LEDGER_COLUMNS,
     TEXT,
     WHOLE,
-    FetchedObject,
+    LandingBatch,
+    LandingObject,
     Warehouse,
     open_warehouse,
 )
@@ -48,7 +50,7 @@ def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
 
 def made(
     directory: Path, number: int, values: dict[str, list[str | None]], stream: str = "orders"
-) -> tuple[Manifest, list[FetchedObject]]:
+) -> LandingBatch:
     """A batch of one object."""
     height = len(next(iter(values.values())))
     frame = pl.DataFrame(values, schema=dict.fromkeys(values, pl.String)).with_columns(
@@ -74,7 +76,7 @@ def made(
         stored_at=now(),
         run_id="r1",
     )
-    return batch, [FetchedObject(stored, path)]
+    return LandingBatch(batch, [LandingObject(stored, path.as_uri(), lambda: path)])
 
 
 def prepare(warehouse: Warehouse, *columns: str, table: str = "shop__orders") -> None:
@@ -95,18 +97,19 @@ def test_widening_adds_and_never_drops_or_alters(opened: Open) -> None:
 
 
 def test_a_batch_lands_with_the_way_back_from_every_row(opened: Open, tmp_path: Path) -> None:
-    batch, objects = made(tmp_path, 1, {"id": ["1", "2"], "note": ["", None]})
+    batch = made(tmp_path, 1, {"id": ["1", "2"], "note": ["", None]})
     with opened() as warehouse:
         prepare(warehouse, "id", "note")
         assert warehouse.loaded("shop") == 0
-        warehouse.land(batch, objects, "load-run")
+        warehouse.land([batch], "load-run")
         assert warehouse.loaded("shop") == 1
         assert warehouse.loaded("other") == 0
         rows = warehouse.query(
             "select id, note, _operation, _sequence, _batch_id, _file, _row, _run_id, _stored_at, _loaded_at is not null"
             " from landing.shop__orders order by _row"
         )
-        key, stored_at = objects[0].stored.key, batch.stored_at.replace(tzinfo=None)
+        key = batch.objects[0].stored.key
+        stored_at = batch.manifest.stored_at.replace(tzinfo=None)
         assert rows == [
             ("1", "", "insert", "0000000000000001/00000000", "0000000001", key, 0, "r1", stored_at, True),
             ("2", None, "insert", "0000000000000001/00000001", "0000000001", key, 1, "r1", stored_at, True),
@@ -133,9 +136,9 @@ def test_landing_twice_is_landing_once(opened: Open, tmp_path: Path) -> None:
     with opened() as warehouse:
         prepare(warehouse, "id")
         for number in (1, 2):
-            batch, objects = made(tmp_path, number, {"id": ["1", "2"]})
-            warehouse.land(batch, objects, "")
-            warehouse.land(batch, objects, "again")
+            batch = made(tmp_path, number, {"id": ["1", "2"]})
+            warehouse.land([batch], "")
+            warehouse.land([batch], "again")
         assert warehouse.query("select count(*), count(distinct _batch_id) from landing.shop__orders") == [
             (4, 2)
         ]
@@ -145,35 +148,87 @@ def test_landing_twice_is_landing_once(opened: Open, tmp_path: Path) -> None:
 
 
 def test_a_batch_that_fails_in_the_middle_leaves_nothing(opened: Open, tmp_path: Path) -> None:
-    batch, objects = made(tmp_path, 1, {"id": ["1"]})
+    batch = made(tmp_path, 1, {"id": ["1"]})
     (tmp_path / "damaged.parquet").write_bytes(b"PAR1 not really")
-    damaged = FetchedObject(objects[0].stored, tmp_path / "damaged.parquet")
+    damaged = replace(batch.objects[0], file=lambda: tmp_path / "damaged.parquet")
     with opened() as warehouse:
         prepare(warehouse, "id")
         with pytest.raises(WarehouseError, match="a statement failed"):
-            warehouse.land(batch, [*objects, damaged], "")
+            warehouse.land([replace(batch, objects=[*batch.objects, damaged])], "")
         assert warehouse.query("select count(*) from landing.shop__orders") == [(0,)]
         assert warehouse.loaded("shop") == 0
-        warehouse.land(batch, objects, "")
+        warehouse.land([batch], "")
         assert warehouse.loaded("shop") == 1
 
 
-def test_a_batch_without_rows_is_in_the_ledger(opened: Open, tmp_path: Path) -> None:
-    batch, _ = made(tmp_path, 1, {"id": ["1"]})
+def test_many_batches_land_together_or_not_at_all(opened: Open, tmp_path: Path) -> None:
+    batches = [made(tmp_path, number, {"id": [str(number)]}) for number in (1, 2, 3)]
+    batches.append(replace(batches[2], manifest=batches[2].manifest.model_copy(update={"batch_id": 4})))
+    batches[3] = replace(batches[3], objects=[])
+    (tmp_path / "damaged.parquet").write_bytes(b"PAR1 not really")
+    damaged = replace(batches[2].objects[0], file=lambda: tmp_path / "damaged.parquet")
     with opened() as warehouse:
         prepare(warehouse, "id")
-        warehouse.land(batch.model_copy(update={"objects": []}), [], "")
+        with pytest.raises(WarehouseError):
+            warehouse.land([*batches[:2], replace(batches[2], objects=[damaged])], "")
+        assert warehouse.query("select count(*) from landing.shop__orders") == [(0,)]
+        assert warehouse.loaded("shop") == 0
+        warehouse.land(batches, "together")
+        warehouse.land(batches[1:], "again")
+        assert warehouse.query("select id, _batch_id, _row from landing.shop__orders order by id") == [
+            ("1", "0000000001", 0), ("2", "0000000002", 0), ("3", "0000000003", 0),
+        ]  # fmt: skip
+        ledger = "select batch_id, rows, load_run_id, commit_id from landing._batches order by batch_id"
+        assert warehouse.query(ledger) == [
+            (batch.manifest.name, batch.manifest.rows, run, batch.manifest.commit_id)
+            for batch, run in zip(batches, ["together", "again", "again", "again"], strict=True)
+        ]
+
+
+def test_a_part_of_a_batch_replaces_its_rows_and_leaves_the_ledger(opened: Open, tmp_path: Path) -> None:
+    both = made(tmp_path, 1, {"id": ["1"]})
+    other = made(tmp_path, 1, {"id": ["9"]}, "items")
+    with opened() as warehouse:
+        prepare(warehouse, "id")
+        prepare(warehouse, "id", table="shop__items")
+        warehouse.land([replace(both, objects=[*both.objects, *other.objects])], "whole")
+        part = replace(both, objects=[replace(both.objects[0], file=other.objects[0].file)], whole=False)
+        warehouse.land([part], "part")
+        assert warehouse.query("select id from landing.shop__orders") == [("9",)]
+        assert warehouse.query("select id from landing.shop__items") == [("9",)]
+        assert warehouse.query("select load_run_id from landing._batches") == [("whole",)]
+
+
+def test_an_object_that_is_not_asked_for_is_not_fetched(opened: Open, tmp_path: Path) -> None:
+    def never() -> Path:
+        raise AssertionError("fetched")
+
+    batch = made(tmp_path, 1, {"id": ["1"]})
+    with opened() as warehouse:
+        if not warehouse.reads_bucket:
+            pytest.skip("this warehouse needs files")
+        prepare(warehouse, "id")
+        warehouse.land([replace(batch, objects=[replace(batch.objects[0], file=never)])], "")
+
+
+def test_a_batch_without_rows_is_in_the_ledger(opened: Open, tmp_path: Path) -> None:
+    batch = made(tmp_path, 1, {"id": ["1"]})
+    with opened() as warehouse:
+        prepare(warehouse, "id")
+        empty = batch.manifest.model_copy(update={"objects": []})
+        warehouse.land([LandingBatch(empty, [])], "")
         assert warehouse.loaded("shop") == 1
 
 
 def test_forgetting_empties_one_source_and_no_other(opened: Open, tmp_path: Path) -> None:
-    batch, objects = made(tmp_path, 1, {"id": ["1"]})
+    batch = made(tmp_path, 1, {"id": ["1"]})
     with opened() as warehouse:
         warehouse.forget("shop", ["shop__orders"])  # nothing is there yet
         prepare(warehouse, "id")
         prepare(warehouse, "id", table="other__orders")
-        warehouse.land(batch, objects, "")
-        warehouse.land(batch.model_copy(update={"source": "other"}), objects, "")
+        warehouse.land([batch], "")
+        other = batch.manifest.model_copy(update={"source": "other"})
+        warehouse.land([replace(batch, manifest=other)], "")
         warehouse.forget("shop", ["shop__orders", "shop__never_landed"])
         assert (warehouse.loaded("shop"), warehouse.loaded("other")) == (0, 1)
         assert warehouse.query("select count(*) from landing.shop__orders") == [(0,)]
@@ -184,7 +239,7 @@ def test_the_newest_batch_is_the_highest_number_and_not_the_last_text(opened: Op
     with opened() as warehouse:
         prepare(warehouse, "id")
         for number in (9, 10, 99, 100):
-            warehouse.land(*made(tmp_path, number, {"id": ["1"]}), "")
+            warehouse.land([made(tmp_path, number, {"id": ["1"]})], "")
             assert warehouse.loaded("shop") == number
 
 
@@ -205,11 +260,11 @@ ODD = [
 
 
 def test_odd_column_names_are_names(opened: Open, tmp_path: Path) -> None:
-    batch, objects = made(tmp_path, 1, {name: [name] for name in ODD})
+    batch = made(tmp_path, 1, {name: [name] for name in ODD})
     with opened() as warehouse:
         prepare(warehouse, "id")
         warehouse.widen("shop__orders", dict.fromkeys(ODD, TEXT))
-        warehouse.land(batch, objects, "")
+        warehouse.land([batch], "")
         assert set(ODD) <= set(warehouse.columns("landing", "shop__orders"))
         (row,) = warehouse.query("select * from landing.shop__orders")
         there = dict(zip(warehouse.columns("landing", "shop__orders"), row, strict=True))
@@ -220,10 +275,10 @@ def test_a_column_that_comes_back_in_another_case_is_the_same_column(opened: Ope
     """Two such columns at once are refused where they are read: `groundwork.sources.tables.check_names`."""
     with opened() as warehouse:
         prepare(warehouse, "id", "Name")
-        warehouse.land(*made(tmp_path, 1, {"id": ["1"], "Name": ["old"]}), "")
-        batch, objects = made(tmp_path, 2, {"id": ["2"], "NAME": ["new"]})
+        warehouse.land([made(tmp_path, 1, {"id": ["1"], "Name": ["old"]})], "")
+        batch = made(tmp_path, 2, {"id": ["2"], "NAME": ["new"]})
         warehouse.widen("shop__orders", {"NAME": TEXT})
-        warehouse.land(batch, objects, "")
+        warehouse.land([batch], "")
         assert warehouse.query('select "Name" from landing.shop__orders order by id') == [("old",), ("new",)]
 
 
@@ -351,10 +406,10 @@ def test_instants_are_utc_whatever_the_machine_says(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("TZ", "Asia/Kathmandu")
     time.tzset()
     try:
-        batch, objects = made(tmp_path, 1, {"id": ["1"]})
+        batch = made(tmp_path, 1, {"id": ["1"]})
         with open_duckdb(tmp_path / "w.duckdb", who="a test") as warehouse:
             prepare(warehouse, "id")
-            warehouse.land(batch, objects, "")
+            warehouse.land([batch], "")
             (row,) = warehouse.query("select _extracted_at, _stored_at, _loaded_at from landing.shop__orders")
     finally:
         monkeypatch.delenv("TZ")

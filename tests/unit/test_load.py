@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -11,8 +11,10 @@ import pytest
 from groundwork.bucket import Bucket, open_bucket
 from groundwork.errors import WarehouseError
 from groundwork.extract import extract
-from groundwork.load import load, prepare, replay
+from groundwork.load import load, prepare
+from groundwork.replay import replay
 from groundwork.sources import Checkpoint, Cursors, Rows
+from groundwork.warehouses import LandingBatch
 from groundwork.warehouses.duckdb import DuckDB, open_duckdb
 from tests.capture import entry
 
@@ -94,10 +96,10 @@ def test_one_bad_batch_stops_itself_and_what_follows(
     commit(bucket, rows("a", "3"))
     original = DuckDB.land
 
-    def failing(self: DuckDB, batch: object, objects: object, run_id: str) -> None:
-        if getattr(batch, "batch_id", 0) == 2:
+    def failing(self: DuckDB, batches: Sequence[LandingBatch], run_id: str) -> None:
+        if 2 in [batch.manifest.batch_id for batch in batches]:
             raise WarehouseError("here", "no")
-        original(self, batch, objects, run_id)  # type: ignore[arg-type]
+        original(self, batches, run_id)
 
     with monkeypatch.context() as patched:
         patched.setattr(DuckDB, "land", failing)
