@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from groundwork import catalog, manifest
+from groundwork import catalog, manifest, time_limit
 from groundwork.bucket import Bucket
 from groundwork.errors import GroundworkError, StreamsQuarantined
 from groundwork.manifest import Manifest, StoredRows, batch_name
@@ -46,6 +46,8 @@ class Extracted:
     """Streams that are left out, each with ``since``, ``table`` and ``why``."""
     slot: dict[str, Any] = field(default_factory=dict)
     """How much log the source held back for us, ``before`` and ``after``; ``concern`` if it is too much."""
+    complete: bool = True
+    """False when a time limit came near before the source was caught up."""
     bytes: int = 0
     seconds: float = 0.0
 
@@ -110,7 +112,7 @@ def extract(
     full_refresh: bool = False,
     refresh: Collection[str] = (),
 ) -> Extracted:
-    """Read a source from its newest manifest on, until it is caught up.
+    """Read a source from its newest manifest on, until it is caught up or the time limit is near.
 
     Each batch is durable before the next begins.
 
@@ -144,9 +146,14 @@ def extract(
             cursors = _forget(source, cursors, again)
             asked = [{"event": "full_refresh", "streams": sorted(again or entry.streams)}]
         reading = source.read(cursors)
+        longest, began = 0.0, started
         try:
             for item in reading:
                 if isinstance(item, Rows):
+                    # Twice the longest: the next batch may be larger than those before it.
+                    if report.batches and not batch.rows and time_limit.is_near(2 * longest):
+                        report.complete = False
+                        break
                     batch.add(item)
                     continue
                 if isinstance(item, Undo):
@@ -160,6 +167,7 @@ def extract(
                     committed = batch.commit(item)
                     item.committed = True
                     _count(report, committed)
+                    longest, began = max(longest, time.monotonic() - began), time.monotonic()
                     stale = False
                     batch = OpenBatch(bucket, entry.source, committed.batch_id + 1, run_id, directory)
         finally:
@@ -168,6 +176,9 @@ def extract(
                 close()
     report.seconds = time.monotonic() - started
     report.slot = getattr(source, "standing", {})
+    if not report.complete:
+        time_limit.cut_short()
+        log.info("time is up source=%s the next run goes on", entry.source)
     log.info(
         "extracted source=%s batches=%d rows=%d bytes=%d seconds=%.1f",
         entry.source, len(report.batches), sum(report.rows.values()), report.bytes, report.seconds,

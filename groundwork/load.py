@@ -11,7 +11,7 @@ import time
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from groundwork import manifest
+from groundwork import manifest, time_limit
 from groundwork.bucket import Bucket
 from groundwork.catalog import AnySource, PostgresSource
 from groundwork.errors import ObjectDamaged, WarehouseError
@@ -108,6 +108,10 @@ def land(
         ObjectDamaged, WarehouseError: see `load`.
     """
     for group in arriving(bucket, batches, streams, ahead=not warehouse.reads_bucket):
+        if report.batches and time_limit.is_near():
+            time_limit.cut_short()
+            log.info("time is up source=%s the next run loads the rest", report.source)
+            break
         _widen(warehouse, group)
         try:
             warehouse.land(group, run_id)

@@ -19,6 +19,7 @@ from typing import Any
 
 import msgspec
 
+from groundwork import time_limit
 from groundwork.catalog import RestStream
 from groundwork.errors import AnswerUnusable, SourceError
 from groundwork.sources import Rows
@@ -71,6 +72,7 @@ class Meter:
             self._rows + frame.rows >= self._sizes.batch_rows
             or self._bytes + frame.bytes >= self._sizes.batch_bytes
             or time.monotonic() - self._since >= self._sizes.batch_seconds
+            or time_limit.is_near()
         )
 
     def rows(self, stream: str, frame: OpenFrame) -> Rows:
