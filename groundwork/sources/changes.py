@@ -50,7 +50,7 @@ def read_log(
     decoder = Decoder(keys.get, reading.raised, oids)
     shapes: dict[str, Relation] = {}
     unknown = False
-    with reading.connection(replication=True) as stream, _publication_was_there(reading):
+    with reading.replication() as stream, _publication_was_there(reading):
         if reading.entry.connection.failover:
             slot.keep_on_standbys(stream, reading.slot, reading.where)
         _start(reading, stream, start)

@@ -39,16 +39,16 @@ def meet(reading: Reading, sql: Connection, log_cursor: str) -> None:
         SlotLost: when this is another cluster, or lacks the end of what was read.
     """
     _check_standby(sql, reading.where)
-    with reading.connection(replication=True) as stream:
-        # This way needs no right but REPLICATION.
-        reading.system, reading.timeline = stream.run("IDENTIFY_SYSTEM")[0][:2]
-        if not reading.has_slot:
-            return
-        if reading.state[log_cursor]["system"] != reading.system:
-            _go_on_after_upgrade(reading, sql, log_cursor)
-        timeline = reading.state[log_cursor].get("timeline", reading.timeline)
-        if timeline != reading.timeline:
-            _check_promotion(reading, stream, timeline, lsn_number(reading.state[log_cursor]["lsn"]))
+    # This way needs no right but REPLICATION. The log is read through the same connection: from this cluster.
+    stream = reading.spare = reading.replication()
+    reading.system, reading.timeline = stream.run("IDENTIFY_SYSTEM")[0][:2]
+    if not reading.has_slot:
+        return
+    if reading.state[log_cursor]["system"] != reading.system:
+        _go_on_after_upgrade(reading, sql, log_cursor)
+    timeline = reading.state[log_cursor].get("timeline", reading.timeline)
+    if timeline != reading.timeline:
+        _check_promotion(reading, stream, timeline, lsn_number(reading.state[log_cursor]["lsn"]))
 
 
 def in_recovery(sql: Connection) -> bool:

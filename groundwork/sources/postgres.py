@@ -9,7 +9,7 @@ See docs/change-capture.md.
 from __future__ import annotations
 
 from collections.abc import Collection, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 from groundwork import catalog
@@ -43,6 +43,7 @@ class PostgresSource:
         self._entry, self._where = entry, f"source '{entry.source}'"
         self._address = Address.parse(resolve(entry.connection.url), self._where)
         self._slot = entry.connection.slot or slot.slot_name(entry.source, bucket_url)
+        self._held: Connection | None = None
         self.standing: dict[str, Any] = {}
         """How much log the server holds back for us: ``before`` the run and ``after`` it."""
 
@@ -53,7 +54,7 @@ class PostgresSource:
             SourceUnreachable, SourceRefused, SourceBusy, SlotLost: see `groundwork.errors`.
         """
         reading = self.reading(cursors)
-        with Connection(self._address, self._where) as sql:
+        with self._statements() as sql, closing(reading):
             slot.drop_others(sql, reading.slots, reading.needed, self._where)
             self.standing = reading.standing = retention.before(reading, sql)
             yield from retention.released(reading, sql)
@@ -63,13 +64,13 @@ class PostgresSource:
     def concern(self, cursors: Cursors) -> tuple[str, bool]:
         """What is to be feared of the slot, and whether it is past its policy; nothing without a slot."""
         reading = self.reading(cursors)
-        with Connection(self._address, self._where) as sql:
+        with self._statements() as sql:
             return retention.look(reading, sql)
 
     def release(self, cursors: Cursors) -> Iterator[Checkpoint]:
         """Read nothing; drop the slot if it is past its policy."""
         reading = self.reading(cursors)
-        with Connection(self._address, self._where) as sql:
+        with self._statements() as sql:
             yield from retention.released(reading, sql)
 
     @contextmanager
@@ -81,7 +82,20 @@ class PostgresSource:
         """
         with Connection(self._address, self._where) as holding:
             slot.claim(holding, self._slot, self._where)
-            yield
+            self._held = holding
+            try:
+                yield
+            finally:
+                self._held = None
+
+    @contextmanager
+    def _statements(self) -> Iterator[Connection]:
+        """A connection for statements: the one that holds the claim, so who loses the claim reads no more."""
+        if self._held:
+            yield self._held
+            return
+        with Connection(self._address, self._where) as sql:
+            yield sql
 
     def forget(self, cursors: Cursors, streams: Collection[str] = ()) -> Cursors:
         """The cursors that a full refresh begins with: of some streams, or of all when none are named."""

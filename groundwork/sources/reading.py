@@ -41,6 +41,8 @@ class Reading:
     """How much log the server held back for us ``before`` the run, for the manifest."""
     whole: set[str] = field(default_factory=set)
     """The ``full_table`` streams that this run has read."""
+    spare: Connection | None = None
+    """A connection for replication commands that nobody uses at the moment."""
 
     def __post_init__(self) -> None:
         """Remember what is committed, to fall back on."""
@@ -83,9 +85,20 @@ class Reading:
         """The name under which a slot can be made while the one that is needed is still there."""
         return self.slots[1] if self.needed == self.base else self.base
 
-    def connection(self, *, replication: bool = False) -> Connection:
-        """Another connection to the source."""
-        return Connection(self.address, self.where, replication=replication)
+    def connection(self) -> Connection:
+        """Another connection to the source, for statements."""
+        return Connection(self.address, self.where)
+
+    def replication(self) -> Connection:
+        """A connection for replication commands: the spare one, else another. The caller closes it."""
+        taken, self.spare = self.spare, None
+        return taken or Connection(self.address, self.where, replication=True)
+
+    def close(self) -> None:
+        """Close the spare connection."""
+        if self.spare:
+            self.spare.close()
+            self.spare = None
 
     def begin_log(self, position: int) -> None:
         """Start the log's cursor for a new slot: in another epoch if its positions would not rise."""

@@ -58,7 +58,7 @@ def history(reading: Reading, tables: dict[str, Table]) -> Iterator[Rows | Check
         return
     first = not reading.has_slot
     temporary = f"{reading.base[:50]}_{uuid.uuid4().hex[:8]}"
-    with reading.connection(replication=True) as keeper, reading.connection() as sql:
+    with reading.replication() as keeper, reading.connection() as sql:
         with told_while_waiting(reading):
             position, name = slot.create_temporary(keeper, temporary)
         if first:

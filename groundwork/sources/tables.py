@@ -124,7 +124,9 @@ def published(
         )  # fmt: skip
     publication.check(where)
     filters = "t.rowfilter" if version >= 150000 else "null"
-    lists = "and a.attname = any(t.attnames)" if version >= 150000 else "and a.attgenerated = ''"
+    lists = "and a.attname = any(t.attnames)" if version >= 150000 else ""
+    if version < 180000:  # the log has no generated columns, though 15 lists them among the published ones
+        lists += " and a.attgenerated = ''"
     statement = _TABLES.format(filters=filters, lists=lists)
     while True:
         offered: dict[str, list[list[Any]]] = {}

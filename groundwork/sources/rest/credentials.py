@@ -18,7 +18,7 @@ from groundwork.auth_catalog import (
 from groundwork.catalog import RestSource
 from groundwork.settings import Keep
 from groundwork.sources.rest.auth import Access, Credential, Lookup
-from groundwork.sources.rest.grants import ClientCredentials, JwtAssertion, RefreshToken, SessionLogin
+from groundwork.sources.rest.grants import ClientCredentials, RefreshToken, SessionLogin
 from groundwork.sources.rest.signing import Signed
 from groundwork.sources.rest.tokens import Grant, Tokens
 from groundwork.sources.rest.transport import Client
@@ -55,6 +55,8 @@ def _grant(auth: Renewed, access: Access, lookup: Lookup, keep: Keep, where: str
     if isinstance(auth, ClientCredentialsAuth):
         return ClientCredentials(auth, lookup, where)
     if isinstance(auth, JwtAssertionAuth):
+        from groundwork.sources.rest.assertions import JwtAssertion
+
         return JwtAssertion(auth, lookup, where, access)
     if isinstance(auth, SessionLoginAuth):
         return SessionLogin(auth, lookup, where, access)

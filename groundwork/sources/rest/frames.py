@@ -1,34 +1,40 @@
-"""From pages to a frame: buffers are handed on, no record is touched one by one."""
+"""From pages to a table: buffers are handed on, no record is touched one by one.
+
+Arrow all the way, and no polars: what is a text stays one, and to load it takes longer than a small pull.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 import numpy as np
-import polars as pl
 import pyarrow as pa
 
+from groundwork.sources import Rows
 from groundwork.sources.rest.records import CutPage, FieldReader
+
+_MICROS = pa.timestamp("us")
 
 
 class OpenFrame:
-    """Pages gathered until they are worth a frame."""
+    """Pages gathered until they are worth a table."""
 
     def __init__(self, operation: str | None = None, deleted: FieldReader | None = None) -> None:
         """Start empty.
 
         Args:
-            operation: what happened to each row, if not an insert.
+            operation: what happened to each row; an insert when None.
             deleted: reads what only deleted records have.
         """
-        self._operation, self._deleted = operation, deleted
+        self._operation, self._deleted = operation or "insert", deleted
         self.clear()
 
     def clear(self) -> None:
         """Forget all pages."""
         self._records: list[pa.Array] = []
         self._requests: list[str] = []
-        self._committed_at: list[str | None] = []
+        self._committed_at: list[pa.Array] = []
         self._gone: list[bool] = []
         self.rows = 0
         self.bytes = 0
@@ -54,51 +60,53 @@ class OpenFrame:
         self._records.append(text)
         self._requests.append(request)
         self._gone += gone
-        self._committed_at += times or [None] * len(text)
+        self._committed_at.append(_instants(times, len(text)))
         self.rows += len(text)
         self.bytes += text.nbytes
 
-    def take(self) -> pl.DataFrame:
-        """The frame of what was added, and start anew."""
-        counts = np.array([len(text) for text in self._records], dtype=np.int64)
-        places = np.repeat(np.arange(len(counts)), counts)
-        requests = pl.Series("_request", self._requests, dtype=pl.String)
-        frame = pl.DataFrame(
-            [
-                pl.Series("record", pa.chunked_array(self._records, type=pa.string())),
-                requests.gather(pl.Series(places)),
-                _times(self._committed_at),
-            ]
-        )
-        if self._operation:
-            frame = frame.with_columns(pl.lit(self._operation).alias("_operation"))
+    def take(self, stream: str) -> Rows:
+        """What was added, as rows of a stream; and start anew."""
+        counts = [len(text) for text in self._records]
+        columns = {
+            "record": pa.chunked_array(self._records, type=pa.string()),
+            "_request": _few(self._requests, np.repeat(np.arange(len(counts)), counts)),
+            "_committed_at": pa.chunked_array(self._committed_at, type=_MICROS),
+        }
+        constants: Mapping[str, str] = {"_operation": self._operation}
         if any(self._gone):
-            usual = pl.lit(self._operation or "insert")
-            operation = pl.when(pl.Series(self._gone)).then(pl.lit("delete")).otherwise(usual)
-            frame = frame.with_columns(operation.alias("_operation"))
+            columns["_operation"] = _few([self._operation, "delete"], np.array(self._gone))
+            constants = {}
         self.clear()
-        return frame
+        return Rows(stream, pa.table(columns), constants)
 
 
-def truncate_row() -> pl.DataFrame:
+def truncate_row(stream: str) -> Rows:
     """The row that says: whatever was there before is gone."""
-    return pl.DataFrame(
-        {"record": [None], "_request": [None], "_committed_at": [None], "_operation": ["truncate"]},
-        schema={
-            "record": pl.String,
-            "_request": pl.String,
-            "_committed_at": pl.Datetime("us"),
-            "_operation": pl.String,
-        },
-    )
+    columns = {
+        "record": pa.nulls(1, pa.string()),
+        "_request": pa.nulls(1, pa.dictionary(pa.int32(), pa.string())),
+        "_committed_at": pa.nulls(1, _MICROS),
+    }
+    return Rows(stream, pa.table(columns), {"_operation": "truncate"})
 
 
-def _times(texts: list[str | None]) -> pl.Series:
+def _few(texts: Sequence[str], codes: np.ndarray) -> pa.DictionaryArray:
+    """A column of few different texts, by their index."""
+    numbers = pa.Array.from_buffers(pa.int32(), len(codes), [None, pa.py_buffer(codes.astype(np.int32))])
+    return pa.DictionaryArray.from_arrays(numbers, pa.array(texts, pa.string()))
+
+
+def _instants(texts: Sequence[str | None], count: int) -> pa.Array:
     if not any(texts):
-        return pl.Series("_committed_at", [None] * len(texts), dtype=pl.Datetime("us"))
-    try:  # ten times cheaper than polars' parser, but one day of no calendar stops it
-        parsed = pa.array(texts, type=pa.string()).cast(pa.timestamp("us"))
-    except pa.ArrowInvalid:
-        series = pl.Series("_committed_at", texts, dtype=pl.String)
-        return series.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f", time_unit="us", strict=False)
-    return pl.Series("_committed_at", parsed)
+        return pa.nulls(count, _MICROS)
+    try:
+        return pa.array(texts, type=pa.string()).cast(_MICROS)
+    except pa.ArrowInvalid:  # one day of no calendar among them stops the whole column
+        return pa.array([_instant(text) for text in texts], type=_MICROS)
+
+
+def _instant(text: str | None) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text) if text else None
+    except ValueError:
+        return None

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import polars as pl
-
 from groundwork.catalog import RestStream
 from groundwork.errors import AnswerUnusable, CatalogError
+from groundwork.sources import Rows
 from groundwork.sources.rest.paging import Part
 from groundwork.sources.rest.records import RecordReader
 from groundwork.sources.rest.resume import State
@@ -30,15 +29,19 @@ class Waiting:
         self._reader = RecordReader(self._fields)
         self._noted: dict[tuple[str, ...], None] = {}
 
-    def note(self, frame: pl.DataFrame) -> None:
-        """Note the parents of a frame; a truncate row forgets those before it.
+    def note(self, rows: Rows) -> None:
+        """Note the parents among rows; a truncate row forgets those before it.
 
         Raises:
             AnswerUnusable: when a parent has no such field, or one that would lead to another path.
         """
-        if "_operation" in frame.columns:  # who is gone has no children to read
-            frame = frame.filter(pl.col("_operation") != "delete")
-        for record in frame["record"]:
+        if rows.constants.get("_operation") == "delete":
+            return  # who is gone has no children to read
+        records = rows.frame["record"].to_pylist()
+        told = rows.frame["_operation"].to_pylist() if "_operation" in rows.frame.schema.names else []
+        for place, record in enumerate(records):
+            if told and told[place] == "delete":
+                continue
             if record is None:
                 self._noted.clear()
                 continue

@@ -102,7 +102,7 @@ class RestSource:
             if isinstance(item, Rows):
                 wrote = True
                 for noted in children.values():
-                    noted.note(item.frame)
+                    noted.note(item)
                 yield item
                 continue
             states[name] = item.state

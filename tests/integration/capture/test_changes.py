@@ -335,6 +335,9 @@ def test_a_stored_generated_column_is_the_same_in_snapshot_and_log(
     database.sql("insert into lines (id, q, p) values (2, 3, 0.10); update lines set q = 9 where id = 1")
     source.run()
     source.assert_equal_to_the_source()
+    landed = [row for row in source.landed("lines") if row["id"]]
+    assert len(landed) == 3
+    assert {row.get("total") is not None for row in landed} == {database.publishes_generated}
 
 
 def test_a_partitioned_table_is_one_stream_whatever_its_leaves_look_like(
