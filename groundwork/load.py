@@ -108,7 +108,7 @@ def land(
         ObjectDamaged, WarehouseError: see `load`.
     """
     for group in arriving(bucket, batches, streams, ahead=not warehouse.reads_bucket):
-        if report.batches and time_limit.is_near():
+        if time_limit.is_near():
             time_limit.cut_short()
             log.info("time is up source=%s the next run loads the rest", report.source)
             break
