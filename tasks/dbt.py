@@ -89,7 +89,7 @@ def _writers_turn(settings: Settings) -> Iterator[None]:
     from groundwork.catalog import load_catalog
     from groundwork.load import prepare
     from groundwork.warehouses import open_warehouse
-    from groundwork.warehouses.duckdb import writer_lock
+    from groundwork.warehouses.writer import writer_lock
 
     os.environ["GROUNDWORK_WAREHOUSE"] = settings.warehouse
     with open_warehouse(settings, who="transform") as warehouse:

@@ -7,16 +7,19 @@ the manifests list. A warehouse that reads the bucket itself never asks for an o
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from groundwork.errors import WarehouseError
 from groundwork.manifest import Manifest, StoredRows, manifest_key
 from groundwork.settings import Settings
+
+if TYPE_CHECKING:
+    from groundwork.warehouses.snowflake_login import SnowflakeLogin
+from groundwork.warehouses.canonical import Digest
 
 LANDING = "landing"
 
@@ -97,6 +100,20 @@ def ledger_row(batch: Manifest, loaded_at: datetime, run_id: str) -> dict[str, A
     }
 
 
+def rewritten(batches: Sequence[LandingBatch]) -> Iterator[tuple[list[str], list[str], LandingObject]]:
+    """Objects of a group that were rewritten, each once: the names of the batches whose rows are to be taken
+    from it, and their columns. Such an object may hold other batches too, which are not to be landed now.
+    """
+    shared: dict[str, list[tuple[str, LandingObject]]] = {}
+    for batch in batches:
+        for arriving in batch.objects:
+            if arriving.stored.rewritten:
+                shared.setdefault(arriving.stored.key, []).append((batch.manifest.name, arriving))
+    for users in shared.values():
+        columns = dict.fromkeys(name for _, arriving in users for name in arriving.stored.columns)
+        yield [name for name, _ in users], list(columns), users[0][1]
+
+
 class Warehouse(Protocol):
     """Where batches land. Every method raises `WarehouseError` in place of the driver's errors."""
 
@@ -120,22 +137,48 @@ class Warehouse(Protocol):
 
         A batch that is there already is replaced. Of a batch that is not whole, the rows of the streams
         that its objects belong to are replaced, and its ledger row is left as it is.
+
+        The rows of a rewritten object carry `groundwork.manifest.REWRITTEN` themselves, and only those of the
+        batches at hand are taken (see `rewritten`).
         """
 
     def forget(self, source: str, tables: Sequence[str]) -> None:
         """Empty a source's landing tables and its ledger, in one transaction (before a replay)."""
 
+    def tables(self, schema: str) -> list[str]:
+        """Names of a schema's tables and views, sorted; empty when there is no such schema."""
+
+    def digest(self, schema: str, table: str, leave_out: Collection[str], after: str = "") -> Digest:
+        """The canonical digest of a table or view, see `groundwork.warehouses.canonical`.
+
+        Args:
+            schema: where it is.
+            table: its name.
+            leave_out: names of columns that do not count.
+            after: count only rows whose `_batch_id` is later than this.
+        """
+
 
 @contextmanager
-def open_warehouse(settings: Settings, *, who: str, read_only: bool = False) -> Iterator[Warehouse]:
+def open_warehouse(
+    settings: Settings,
+    *,
+    who: str,
+    read_only: bool = False,
+    login: SnowflakeLogin | None = None,
+    run_id: str = "",
+) -> Iterator[Warehouse]:
     """Open the warehouse that the settings name, and close it again.
 
     Args:
         settings: see `Settings`.
         who: for whom, e.g. ``load shop``; told to others that wait for it.
         read_only: do not queue as a writer (the embedded warehouse must exist then).
+        login: how to sign in to Snowflake; by default what the environment says.
+        run_id: the flow run; Snowflake's statements are tagged with it.
 
     Raises:
+        SettingMissing: when nothing says how to sign in.
         WarehouseError: when it cannot be opened.
     """
     if settings.warehouse == "duckdb":
@@ -144,8 +187,8 @@ def open_warehouse(settings: Settings, *, who: str, read_only: bool = False) -> 
         with open_duckdb(settings.duckdb_file, who=who, read_only=read_only) as warehouse:
             yield warehouse
     else:
-        raise WarehouseError(
-            f"warehouse '{settings.warehouse}'",
-            "cannot be loaded by this version",
-            fix="set GROUNDWORK_WAREHOUSE=duckdb",
-        )
+        from groundwork.warehouses.snowflake import open_snowflake
+        from groundwork.warehouses.snowflake_login import SnowflakeLogin
+
+        with open_snowflake(login or SnowflakeLogin.from_environment(), who=who, run_id=run_id) as snowflake:
+            yield snowflake

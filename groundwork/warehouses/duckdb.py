@@ -7,10 +7,9 @@ own lock error. See docs/decisions/0004-one-writer.md.
 from __future__ import annotations
 
 import logging
-import os
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,9 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
-from filelock import FileLock, Timeout
 
 from groundwork.errors import WarehouseError
-from groundwork.manifest import Manifest, now
+from groundwork.manifest import REWRITTEN, Manifest, now
 from groundwork.warehouses import (
     INSTANT,
     LANDING,
@@ -32,59 +30,15 @@ from groundwork.warehouses import (
     LandingBatch,
     LandingObject,
     ledger_row,
+    rewritten,
 )
+from groundwork.warehouses.canonical import Digest, digest_of, digest_sql
+from groundwork.warehouses.duckdb_text import DIALECT, kind_of, quoted
+from groundwork.warehouses.writer import writer_lock
 
 log = logging.getLogger(__name__)
 
 _TYPES = {TEXT: "varchar", INSTANT: "timestamp", WHOLE: "bigint"}
-_LONGEST_WAIT = 3600.0
-"""Seconds a writer queues before it gives up."""
-
-
-@contextmanager
-def writer_lock(file: Path, who: str, *, wait: float = _LONGEST_WAIT) -> Iterator[None]:
-    """Hold the warehouse file for writing; wait for the turn and say so.
-
-    Args:
-        file: the DuckDB file.
-        who: for whom, told to others that wait.
-        wait: seconds to wait at most.
-
-    Raises:
-        WarehouseError: when the turn does not come in time.
-    """
-    file.parent.mkdir(parents=True, exist_ok=True)
-    holder = file.with_name(file.name + ".holder")
-    lock = FileLock(file.with_name(file.name + ".lock"))
-    started, told = time.monotonic(), -60.0
-    while True:
-        try:
-            lock.acquire(timeout=2, poll_interval=0.02)
-            break
-        except Timeout:
-            waited = time.monotonic() - started
-            if waited - told >= 30:
-                log.info("waiting for warehouse=%s held_by=%s seconds=%.0f", file.name, _read(holder), waited)
-                told = waited
-            if waited > wait:
-                raise WarehouseError(
-                    str(file),
-                    f"is still held after {wait:.0f} seconds",
-                    why=f"held by {_read(holder)}",
-                    fix="wait for that run, or end it",
-                ) from None
-    try:
-        holder.write_text(f"{who} (process {os.getpid()})", encoding="utf-8")
-        yield
-    finally:
-        lock.release()
-
-
-def _read(holder: Path) -> str:
-    try:
-        return holder.read_text(encoding="utf-8")
-    except OSError:
-        return "another process"
 
 
 @contextmanager
@@ -176,7 +130,10 @@ class DuckDB:
                 )
             for batch in batches:
                 for arriving in batch.objects:
-                    self._insert(batch.manifest, arriving, loaded_at)
+                    if not arriving.stored.rewritten:
+                        self._insert(batch.manifest, arriving, loaded_at)
+            for names, columns, arriving in rewritten(batches):
+                self._insert_rewritten(batches[0].manifest.source, names, columns, arriving, loaded_at)
             self._enter([batch.manifest for batch in batches if batch.whole], loaded_at, run_id)
 
     def _insert(self, batch: Manifest, arriving: LandingObject, loaded_at: Any) -> None:
@@ -203,6 +160,18 @@ class DuckDB:
         self.connection.execute(f"insert into {table} ({names}) select {values} from {rows}", parameters)
         self.connection.unregister("numbered")
 
+    def _insert_rewritten(
+        self, source: str, batches: list[str], columns: list[str], arriving: LandingObject, loaded_at: Any
+    ) -> None:
+        table = f"{LANDING}.{quoted(f'{source}__{arriving.stored.stream}')}"
+        kept = ["_operation", "_sequence", "_unchanged", "_committed_at", "_extracted_at", *REWRITTEN]
+        listed = ", ".join(map(quoted, [*columns, *kept]))
+        self.connection.execute(
+            f"insert into {table} ({listed}, _loaded_at) select {listed}, ?"
+            " from read_parquet(?, hive_partitioning = false) where _batch_id in (select unnest(?))",
+            [loaded_at, str(arriving.file()), batches],
+        )
+
     def _enter(self, batches: Sequence[Manifest], loaded_at: Any, run_id: str) -> None:
         if not batches:
             return
@@ -225,6 +194,28 @@ class DuckDB:
                     self.connection.execute(f"delete from {LANDING}.{quoted(table)}")
             if self.columns(LANDING, LEDGER):
                 self.connection.execute(f"delete from {LANDING}.{LEDGER} where source = ?", [source])
+
+    def tables(self, schema: str) -> list[str]:  # noqa: D102
+        found = self.query(
+            "select table_name from information_schema.tables"
+            " where table_schema = ? and table_catalog = current_database() order by table_name",
+            [schema],
+        )
+        return [name for (name,) in found]
+
+    def digest(  # noqa: D102
+        self, schema: str, table: str, leave_out: Collection[str], after: str = ""
+    ) -> Digest:
+        described = self.query(
+            "select column_name, data_type from duckdb_columns()"
+            " where schema_name = ? and table_name = ? and database_name = current_database()",
+            [schema, table],
+        )
+        counted = {name: type_ for name, type_ in described if name not in leave_out}
+        kinds = {name: kind_of(f"{schema}.{table}.{name}", type_) for name, type_ in counted.items()}
+        where, parameters = ("_batch_id > ?", [after]) if after else ("", [])
+        relation = f"{quoted(schema)}.{quoted(table)}"
+        return digest_of(self.query(digest_sql(DIALECT, relation, kinds, where), parameters)[0])
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -261,8 +252,3 @@ def _replaced(batches: Sequence[LandingBatch]) -> dict[str, list[str]]:
 def _folded(name: str) -> str:
     """A name as DuckDB compares it: only ASCII letters are the same in both cases."""
     return "".join(letter.lower() if letter.isascii() else letter for letter in name)
-
-
-def quoted(name: str) -> str:
-    """An identifier in double quotes, whatever it holds."""
-    return '"' + name.replace('"', '""') + '"'

@@ -9,7 +9,8 @@ from typing import Any
 from groundwork import catalog
 from groundwork.catalog import Catalog
 from groundwork.render import render
-from groundwork.warehouses.duckdb import DuckDB, open_duckdb, quoted
+from groundwork.warehouses.duckdb import DuckDB, open_duckdb
+from groundwork.warehouses.duckdb_text import quoted
 from tests.capture import Database, entry, reduced
 from tests.chaos.verdict import Streams, Verdict, difference
 from tests.chaos.workload import TABLES

@@ -10,7 +10,8 @@ from typing import Any
 
 from groundwork.manifest import Manifest
 from groundwork.sources.slot import lsn_number
-from groundwork.warehouses.duckdb import DuckDB, quoted
+from groundwork.warehouses.duckdb import DuckDB
+from groundwork.warehouses.duckdb_text import quoted
 from tests.chaos.record import Expected, differs, expected, landed
 from tests.reference_pgoutput import Transaction
 

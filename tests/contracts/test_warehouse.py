@@ -35,7 +35,8 @@ from groundwork.warehouses import (
     Warehouse,
     open_warehouse,
 )
-from groundwork.warehouses.duckdb import open_duckdb, writer_lock
+from groundwork.warehouses.duckdb import open_duckdb
+from groundwork.warehouses.writer import writer_lock
 
 Open = Callable[[], AbstractContextManager[Warehouse]]
 WAREHOUSES: dict[str, Callable[[Path], Open]] = {
