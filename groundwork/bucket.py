@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote, urlsplit
 
-from groundwork.errors import BucketError, KeyMissing, KeyTaken
+from groundwork.errors import BucketError, KeyChanged, KeyMissing, KeyTaken
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -47,6 +47,13 @@ class Bucket(Protocol):
             KeyTaken: when other bytes are stored there.
         """
 
+    def replace(self, key: str, body: bytes, old: bytes) -> None:
+        """Store bytes in place of others, unless somebody was faster. Safe to repeat with the same bytes.
+
+        Raises:
+            KeyChanged: when neither ``old`` nor ``body`` is stored there.
+        """
+
     def get(self, key: str) -> bytes:
         """The bytes under a key.
 
@@ -70,13 +77,16 @@ class Bucket(Protocol):
     def delete(self, key: str) -> None:
         """Remove a key; nothing happens when it is absent."""
 
+    def purge(self, key: str) -> None:
+        """Remove a key and whatever versions the bucket keeps of it: nobody can get it back."""
+
 
 def open_bucket(url: str, client: S3Client | None = None) -> Bucket:
     """Open ``s3://bucket/prefix`` or ``file:///directory``.
 
     Args:
         url: where the bucket is.
-        client: an S3 client to use; by default boto3 finds credentials, region and endpoint itself.
+        client: an S3 client to use; by default botocore finds credentials, region and endpoint itself.
 
     Raises:
         BucketError: for another kind of URL.
@@ -101,17 +111,18 @@ def _own_client() -> S3Client:
 
 @lru_cache(maxsize=4)
 def _client_in(_environment: tuple[tuple[str, str], ...]) -> S3Client:
-    """A client made while the environment was this: boto3 reads it once."""
+    """A client made while the environment was this: botocore reads it once."""
     return s3_client()
 
 
 def s3_client(**options: Any) -> S3Client:
     """An S3 client that retries what is safe to retry, and does not wait for ever.
 
-    ``options`` go to boto3 (credentials, ``endpoint_url``, …); what is not given, boto3 finds itself.
+    ``options`` go to botocore (``endpoint_url``, ``aws_access_key_id``, …); what is not given, it finds itself.
+    boto3 around it would add uploads in parts, which nobody here makes, and a tenth of a second.
     """
-    import boto3
     from botocore.config import Config
+    from botocore.session import get_session
 
     endpoint = options.get("endpoint_url") or os.environ.get("AWS_ENDPOINT_URL_S3")
     config = Config(
@@ -124,7 +135,7 @@ def s3_client(**options: Any) -> S3Client:
         # A server that is not AWS seldom has a host name per bucket.
         s3={"addressing_style": "path"} if endpoint else {},
     )
-    client: S3Client = boto3.session.Session().client("s3", config=config, **options)
+    client: S3Client = get_session().create_client("s3", config=config, **options)
     return client
 
 
@@ -154,6 +165,25 @@ class S3Bucket:
             # The answer to our own put may have been lost and the put repeated: then it is ours.
             if self.get(key) != body:
                 raise
+
+    def replace(self, key: str, body: bytes, old: bytes) -> None:  # noqa: D102
+        with self._told(key):
+            answer = self._client.get_object(Bucket=self._name, Key=self._prefix + key)
+            found = answer["Body"].read()
+        if found == body:
+            return
+        try:
+            if found == old:
+                with self._told(key):
+                    self._client.put_object(
+                        Bucket=self._name, Key=self._prefix + key, Body=body, IfMatch=answer["ETag"]
+                    )
+                return
+        except KeyTaken:
+            # The answer to our own put may have been lost and the put repeated.
+            if self.get(key) == body:
+                return
+        raise _changed(self.url, key)
 
     def get(self, key: str) -> bytes:  # noqa: D102
         with self._told(key):
@@ -201,6 +231,18 @@ class S3Bucket:
         with self._told(key):
             self._client.delete_object(Bucket=self._name, Key=self._prefix + key)
 
+    def purge(self, key: str) -> None:  # noqa: D102
+        place = self._prefix + key
+        with self._told(key):
+            pages = self._client.get_paginator("list_object_versions")
+            for page in pages.paginate(Bucket=self._name, Prefix=place):
+                kept: list[Any] = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
+                for version in kept:
+                    if version["Key"] == place:
+                        self._client.delete_object(
+                            Bucket=self._name, Key=place, VersionId=version["VersionId"]
+                        )
+
     @contextmanager
     def _told(self, key: str) -> Iterator[None]:
         """Turn what botocore raises into our own words."""
@@ -231,6 +273,13 @@ class S3Bucket:
                 why=type(error).__name__,
                 fix="check AWS_ENDPOINT_URL_S3, the network and the credentials",
             ) from error
+
+
+def _changed(url: str, key: str) -> KeyChanged:
+    return KeyChanged(
+        f"{url}/{key}", "was changed by another run meanwhile",
+        fix="nothing: what that run did counts; run this again if it is still wanted",
+    )  # fmt: skip
 
 
 @contextmanager
@@ -267,6 +316,17 @@ class LocalBucket:
                 if self._path(key).read_bytes() != body:
                     raise KeyTaken(f"{self.url}/{key}", "is stored already") from error
 
+    def replace(self, key: str, body: bytes, old: bytes) -> None:  # noqa: D102
+        import fcntl
+
+        with self._told(key), self._path(key).with_name(".draft-replacing").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            found = self._path(key).read_bytes()
+            if found not in (old, body):
+                raise _changed(self.url, key)
+            with self._written(key, body) as draft:
+                draft.rename(self._path(key))
+
     def get(self, key: str) -> bytes:  # noqa: D102
         with self._told(key):
             return self._path(key).read_bytes()
@@ -293,6 +353,9 @@ class LocalBucket:
     def delete(self, key: str) -> None:  # noqa: D102
         with self._told(key):
             self._path(key).unlink(missing_ok=True)
+
+    def purge(self, key: str) -> None:  # noqa: D102
+        self.delete(key)
 
     def _path(self, key: str) -> Path:
         path = self._directory / key

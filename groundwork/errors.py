@@ -6,6 +6,7 @@
     ├── BucketError             the bucket cannot be reached or refuses
     │   ├── KeyMissing          an object that must be there is not
     │   ├── KeyTaken            put-if-absent found the key taken
+    │   ├── KeyChanged          another run replaced it first
     │   └── ManifestConflict    another run committed the same batch first
     ├── ObjectDamaged           an object is not what its manifest says
     ├── LedgerDisagrees         a warehouse's ledger and the bucket tell different stories
@@ -85,6 +86,10 @@ class KeyMissing(BucketError):
 
 class KeyTaken(BucketError):
     """Put-if-absent found the key taken."""
+
+
+class KeyChanged(BucketError):
+    """A replacement found other bytes than those it was made from."""
 
 
 class ManifestConflict(BucketError):

@@ -7,11 +7,13 @@ byte. A group's files are fetched side by side while the group before it is land
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+from groundwork import manifest
 from groundwork.bucket import Bucket
 from groundwork.errors import KeyMissing, ObjectDamaged
 from groundwork.manifest import Manifest, StoredRows
@@ -21,18 +23,23 @@ from groundwork.warehouses import LandingBatch, LandingObject
 GROUP_ROWS, GROUP_BYTES = 500_000, 64 << 20
 """Batches are landed together up to this many rows and bytes; a larger one alone."""
 _DOWNLOADS = 4
+Files = dict[str, Callable[[], Path]]
+"""How to get at the objects of a group, by key: one that serves several batches is fetched once."""
 
 
 def grouped(manifests: Iterable[Manifest]) -> Iterator[list[Manifest]]:
     """Consecutive batches in groups that are landed in one transaction each."""
     group: list[Manifest] = []
     rows = size = 0
+    keys: set[str] = set()
     for batch in manifests:
-        more = sum(stored.bytes for stored in batch.objects)
+        more = sum(stored.bytes for stored in batch.objects if stored.key not in keys)
         if group and (rows + batch.rows > GROUP_ROWS or size + more > GROUP_BYTES):
             yield group
-            group, rows, size = [], 0, 0
+            group, rows, size, keys = [], 0, 0, set()
+            more = sum(stored.bytes for stored in batch.objects)
         group.append(batch)
+        keys.update(stored.key for stored in batch.objects)  # a rewritten object may serve many batches
         rows, size = rows + batch.rows, size + more
     if group:
         yield group
@@ -59,7 +66,10 @@ def arriving(
             for number, group in enumerate(grouped(manifests)):
                 place = directory / str(number)
                 place.mkdir()
-                batches = [_batch(bucket, batch, streams, place, pool if ahead else None) for batch in group]
+                files: Files = {}
+                batches = [
+                    _batch(bucket, batch, streams, place, pool if ahead else None, files) for batch in group
+                ]
                 if before is not None:
                     yield before
                     _clear(directory / str(number - 1))
@@ -70,12 +80,27 @@ def arriving(
             pool.shutdown(cancel_futures=True)
 
 
+@contextmanager
+def afresh(bucket: Bucket, batch: LandingBatch, streams: Collection[str] | None) -> Iterator[LandingBatch]:
+    """The same batch by its manifest as it is now: its objects may have been rewritten since it was read.
+
+    It is the very same when nothing has changed, with the error that it met.
+    """
+    there = manifest.read(bucket, batch.manifest.source, batch.manifest.batch_id)
+    if there is None or there.objects == batch.manifest.objects:
+        yield batch
+        return
+    with scratch() as directory:
+        yield _batch(bucket, there, streams, directory, None, {})
+
+
 def _batch(
     bucket: Bucket,
     batch: Manifest,
     streams: Collection[str] | None,
     place: Path,
     pool: ThreadPoolExecutor | None,
+    files: Files,
 ) -> LandingBatch:
     objects = []
     for number, stored in enumerate(batch.objects):
@@ -83,8 +108,9 @@ def _batch(
             continue
         path = place / f"{batch.name}-{number:05d}.parquet"
         asked = partial(fetch, bucket, stored, path, batch)
-        file = pool.submit(asked).result if pool else _Once(asked)
-        objects.append(LandingObject(stored, f"{bucket.url}/{stored.key}", file))
+        if stored.key not in files:
+            files[stored.key] = pool.submit(asked).result if pool else _Once(asked)
+        objects.append(LandingObject(stored, f"{bucket.url}/{stored.key}", files[stored.key]))
     return LandingBatch(batch, objects, whole=streams is None)
 
 

@@ -15,7 +15,7 @@ from groundwork import manifest, time_limit
 from groundwork.bucket import Bucket
 from groundwork.catalog import AnySource, PostgresSource
 from groundwork.errors import ObjectDamaged, WarehouseError
-from groundwork.fetching import arriving
+from groundwork.fetching import afresh, arriving
 from groundwork.manifest import Manifest
 from groundwork.reconciliation import newest_batch
 from groundwork.warehouses import (
@@ -116,11 +116,12 @@ def land(
         try:
             warehouse.land(group, run_id)
         except (ObjectDamaged, WarehouseError):
-            if len(group) == 1:
-                raise
             for batch in group:
-                warehouse.land([batch], run_id)
-                _enter(report, [batch])
+                with afresh(bucket, batch, streams) as same:
+                    if len(group) == 1 and same is batch:
+                        raise
+                    warehouse.land([same], run_id)
+                    _enter(report, [same])
         else:
             _enter(report, group)
 

@@ -16,7 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from groundwork.bucket import Bucket
 from groundwork.errors import KeyMissing, KeyTaken, ManifestConflict, ObjectDamaged
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""The newest format that is read. Batches are committed in format 1; 2 has objects that were rewritten."""
 
 
 class StoredRows(BaseModel):
@@ -30,13 +31,21 @@ class StoredRows(BaseModel):
     sha256: str
     columns: list[str]
     operations: dict[str, int]
+    rewritten: bool = False
+    """Written anew since the batch was committed (`groundwork.rewriting`). The rows then carry `REWRITTEN`
+    themselves, and other batches' rows may lie in the same object: only those of this batch's `_batch_id`
+    are its own, and ``rows``, ``columns`` and ``operations`` count only them."""
+
+
+REWRITTEN = ("_stored_at", "_batch_id", "_file", "_row", "_run_id")
+"""Columns of landing that the rows of a rewritten object bring along, as they were committed."""
 
 
 class Manifest(BaseModel):
     """What one commit added to the bucket, and the state of the source after it."""
 
     model_config = ConfigDict(frozen=True)
-    version: int = FORMAT_VERSION
+    version: int = 1
     source: str
     batch_id: int = Field(ge=1)
     cursors: dict[str, Any]
