@@ -14,6 +14,7 @@ import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -182,6 +183,14 @@ class Settings(BaseModel):
     duckdb_path: Path | None = None
     catalog: Path = Path("catalog")
     dbt: Path = Path("dbt")
+    runbooks: str = "docs/runbooks.md"
+    """Address of the page of runbooks, for the links in mails; e.g. where your repository is shown."""
+    patience_seconds: float = 600
+    """How late anything may be, at least, before its silence is a trouble (`groundwork.silence`)."""
+    late_seconds: float = 180
+    """How long a run may wait to be taken up."""
+    least_free_percent: float = 10
+    """A disk with less free space than this is filling."""
 
     def __init__(self, **given: Any) -> None:
         """Take what is not given from the environment."""
@@ -193,6 +202,11 @@ class Settings(BaseModel):
     def bucket_url(self) -> str:
         """The bucket's URL; a directory under ``home`` unless one was set."""
         return self.bucket or (self.home.absolute() / "bucket").as_uri()
+
+    @property
+    def patience(self) -> timedelta:
+        """`patience_seconds` as a span."""
+        return timedelta(seconds=self.patience_seconds)
 
     @property
     def duckdb_file(self) -> Path:
