@@ -1,64 +1,113 @@
-"""Makes Prefect agree with this repository: work pool, blocks, deployments, automations.
+"""Makes Prefect agree with this repository: pool, queues, limits, blocks, deployments, automations.
 
-    python -m deployments.apply [--dry-run] [--deploy] [--prune]
+    python -m deployments.apply [--environment NAME] [--dry-run] [--deploy] [--prune]
 
 Applied twice, the second time changes nothing. Automations name a deployment, and deployments need the
-pool: hence the order, and ``--deploy``, which runs ``prefect deploy --all`` between the two.
+pool: hence the order, and ``--deploy``, which runs ``prefect deploy --all`` between the two. What only
+Prefect Cloud has is in `deployments.agreements` and `deployments.automations`.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator
 
-from prefect.client.orchestration import get_client
+from prefect.client.base import ServerType
+from prefect.client.orchestration import SyncPrefectClient, get_client
 
-from deployments import stanzas
+from deployments import environments, inventory, stanzas, steps
+from deployments.agreements import apply_agreements
 from deployments.automations import apply_automations
 from deployments.blocks import apply_blocks
 from deployments.changes import Change
-from groundwork.catalog import load_catalog
-from groundwork.errors import GroundworkError
-from groundwork.schedules import check_schedules
+from deployments.environments import Environment
+from deployments.pools import apply_limits, apply_pool, apply_queues, template
+from deployments.variables import apply_variables
+from groundwork.catalog import Catalog, load_catalog
+from groundwork.errors import GroundworkError, SettingMissing
 from groundwork.settings import Settings
 
 
-def apply(*, dry_run: bool = False, deploy: bool = False, prune: bool = False) -> Iterator[Change]:
+def apply(
+    *, environment: str = "", dry_run: bool = False, deploy: bool = False, prune: bool = False
+) -> Iterator[Change]:
     """Apply everything, in order, and say of each thing what was done.
 
     Args:
+        environment: its name; what the server says it is when empty.
         dry_run: say what would be done, and do nothing.
         deploy: also run ``prefect deploy --all``.
         prune: remove what is ours and not named here any more.
 
     Raises:
-        GroundworkError: when catalog and prefect.yaml disagree, a deployment or block that an
-            automation names is missing, or ``prefect deploy`` fails.
+        GroundworkError: when catalog and prefect.yaml disagree, the server is of another environment, a
+            deployment or block that an automation names is missing, or ``prefect deploy`` fails.
     """
     settings = Settings()
     catalog = load_catalog(settings.catalog)
-    if problems := check_schedules(catalog, stanzas.FILE):
-        raise GroundworkError(str(stanzas.FILE), "disagrees with the catalog", why=" ".join(problems))
     with get_client(sync_client=True) as client:
-        yield stanzas.apply_pool(client, dry_run=dry_run)
-        yield from apply_blocks(catalog, settings, dry_run=dry_run)
-        if deploy and not dry_run:
-            stanzas.deploy()
-        if prune:
-            yield from stanzas.prune(client, dry_run=dry_run)
+        chosen = environments.choose(client, environment)
+        if problems := stanzas.problems(template(chosen)[1]):
+            raise GroundworkError(str(stanzas.FILE), "disagrees with the catalog", why=" ".join(problems))
+        made = inventory.Inventory()
+        yield from made.noting(_surroundings(client, chosen, catalog, settings, dry_run))
+        if deploy:
+            yield from _deploy(client, chosen, dry_run)
+        yield from stanzas.prune(client, remove=prune, dry_run=dry_run)
+        yield from made.prune(client, remove=prune, dry_run=dry_run)
+        yield from _automations(client, dry_run=dry_run, prune=prune)
+        if client.server_type == ServerType.CLOUD:
+            yield from apply_agreements(client, catalog, dry_run=dry_run)
+
+
+def _surroundings(
+    client: SyncPrefectClient, chosen: Environment, catalog: Catalog, settings: Settings, dry_run: bool
+) -> Iterator[Change]:
+    pool = apply_pool(client, chosen, dry_run=dry_run)
+    yield pool
+    yield from apply_queues(client, chosen, dry_run=dry_run, fresh=pool.outcome == "created")
+    yield from apply_limits(client, chosen, dry_run=dry_run)
+    yield from apply_blocks(catalog, settings, dry_run=dry_run)
+    own = {environments.VARIABLE: chosen.name, **chosen.variables}
+    yield from apply_variables(client, own, dry_run=dry_run)
+
+
+def _automations(client: SyncPrefectClient, *, dry_run: bool, prune: bool) -> Iterator[Change]:
+    try:
         yield from apply_automations(client, dry_run=dry_run, prune=prune)
+    except SettingMissing as error:
+        if not dry_run:
+            raise
+        yield Change("missing", "automations", "all further ones", str(error))
+
+
+def _deploy(client: SyncPrefectClient, chosen: Environment, dry_run: bool) -> Iterator[Change]:
+    """Deploy, and say what that changes: Prefect itself only says what there is after it."""
+    os.environ[environments.SETTING] = chosen.name  # the steps run in a process of their own
+    outputs = {"environment": steps.describe(chosen), "built": {"image": steps.image_name(chosen)}}
+    changes = list(stanzas.compare(client, outputs))
+    if not dry_run:
+        stanzas.deploy()
+    yield from changes
 
 
 def main() -> int:
     """The command line; 1 when something could not be applied."""
     parser = argparse.ArgumentParser(prog="python -m deployments.apply", description=__doc__)
-    parser.add_argument("--dry-run", action="store_true", help="say what would change")
+    parser.add_argument("--environment", default="", help="local, dev, prod, or a file of your own")
+    parser.add_argument("--dry-run", action="store_true", help="say what would change, field by field")
     parser.add_argument("--deploy", action="store_true", help="also run `prefect deploy --all`")
     parser.add_argument("--prune", action="store_true", help="remove what is named no more")
     chosen = parser.parse_args()
     try:
-        for change in apply(dry_run=chosen.dry_run, deploy=chosen.deploy, prune=chosen.prune):
+        for change in apply(
+            environment=chosen.environment,
+            dry_run=chosen.dry_run,
+            deploy=chosen.deploy,
+            prune=chosen.prune,
+        ):
             print(change, flush=True)
     except GroundworkError as error:
         print(f"error: {error}", file=sys.stderr)

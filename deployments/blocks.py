@@ -17,17 +17,19 @@ from prefect.blocks.system import Secret
 from prefect.variables import Variable
 from pydantic import BaseModel
 
-from deployments.changes import Change
+from deployments.changes import Change, differences
 from groundwork.auth_catalog import RefreshTokenAuth
 from groundwork.catalog import Catalog, RestSource
 from groundwork.settings import Named, Settings
 from groundwork.sources.address import is_loopback
-from tasks.lookup import BUCKET_BLOCK
+from tasks.lookup import BUCKET_BLOCK, DBT_BLOCK
 
 MAIL_BLOCK = "groundwork-mail"
 """A "Slack Webhook" by type, but its address is a mail server's: Prefect hands it to Apprise, which mails."""
 
 AWS_BLOCK = "groundwork-aws"
+SNOWFLAKE_BLOCK = "groundwork-snowflake"
+"""Two blocks of this name: the login, and the place that it is for."""
 
 OWN = [
     Named(secret="groundwork-smtp-url"),
@@ -37,7 +39,10 @@ OWN = [
 
 
 def apply_blocks(catalog: Catalog, settings: Settings, *, dry_run: bool) -> Iterator[Change]:
-    """Make Prefect's blocks and variables agree with the environment."""
+    """Make Prefect's blocks and variables agree with the environment.
+
+    A change of a field is told with both values, unless it is a secret.
+    """
     wanted = {named.name: named for named in [*OWN, *_named(list(catalog.values()))]}
     changing = set(_changing(catalog))
     for named in wanted.values():
@@ -54,6 +59,8 @@ def apply_blocks(catalog: Catalog, settings: Settings, *, dry_run: bool) -> Iter
         yield _known(SlackWebhook, MAIL_BLOCK, "GROUNDWORK_SMTP_URL")
     if settings.bucket.startswith("s3://"):
         yield from _bucket(settings.bucket, dry_run=dry_run)
+    if os.environ.get("SNOWFLAKE_ACCOUNT"):
+        yield from _snowflake(dry_run=dry_run)
 
 
 def mail_block() -> SlackWebhook:
@@ -97,13 +104,47 @@ def _bucket(url: str, *, dry_run: bool) -> Iterator[Change]:
     yield _block(bucket, BUCKET_BLOCK, dry_run=dry_run)
 
 
+def _snowflake(*, dry_run: bool) -> Iterator[Change]:
+    """The login, the place, and dbt's target, each of which names the one before."""
+    from prefect_dbt.cli.configs import SnowflakeTargetConfigs
+    from prefect_snowflake import SnowflakeConnector, SnowflakeCredentials
+
+    fields = ("account", "user", "password", "private_key", "private_key_passphrase", "role")
+    credentials = SnowflakeCredentials(**_given("SNOWFLAKE_", fields))
+    yield _block(credentials, SNOWFLAKE_BLOCK, dry_run=dry_run)
+    connector = SnowflakeConnector(
+        credentials=_loaded(SnowflakeCredentials, SNOWFLAKE_BLOCK) or credentials,
+        **{"schema": "public", **_given("SNOWFLAKE_", ("database", "warehouse", "schema"))},
+    )
+    yield _block(connector, SNOWFLAKE_BLOCK, dry_run=dry_run)
+    target = SnowflakeTargetConfigs(
+        connector=_loaded(SnowflakeConnector, SNOWFLAKE_BLOCK) or connector,
+        threads=int(os.environ.get("GROUNDWORK_DBT_THREADS", "4")),
+        allow_field_overrides=True,
+    )
+    yield _block(target, DBT_BLOCK, dry_run=dry_run)
+
+
+def _given(prefix: str, fields: tuple[str, ...]) -> dict[str, Any]:
+    """The fields that the environment holds."""
+    return {name: value for name in fields if (value := os.environ.get(prefix + name.upper()))}
+
+
 def _block(block: Block, name: str, *, dry_run: bool) -> Change:
     kind, existing = f"block {block.get_block_type_slug()}", _loaded(type(block), name)
-    if existing is not None and _content(existing) == _content(block):
+    if existing is None:
+        if not dry_run:
+            block.save(name, overwrite=True)
+        return Change("created", kind, name)
+    fields = differences(
+        _content(existing), _content(block),
+        shown_before=_content(existing, secrets=False), shown_after=_content(block, secrets=False),
+    )  # fmt: skip
+    if not fields:
         return Change("unchanged", kind, name)
     if not dry_run:
         block.save(name, overwrite=True)
-    return Change("updated" if existing is not None else "created", kind, name)
+    return Change("updated", kind, name, fields=fields)
 
 
 def _variable(name: str, value: str, *, dry_run: bool) -> Change:
@@ -116,7 +157,9 @@ def _variable(name: str, value: str, *, dry_run: bool) -> Change:
         return Change("unchanged", "variable", name)
     if not dry_run:
         Variable.set(name, value, overwrite=True)
-    return Change("updated" if existing is not None else "created", "variable", name)
+    if existing is None:
+        return Change("created", "variable", name)
+    return Change("updated", "variable", name, fields=differences(existing, value))
 
 
 def _known(kind: type[Block], name: str, environment_name: str) -> Change:
@@ -133,16 +176,21 @@ def _loaded(kind: type[Block], name: str) -> Any:
         return None
 
 
-def _content(block: Block) -> dict[str, Any]:
-    """A block's fields, secrets in the clear, for comparison only."""
-    content: dict[str, Any] = _plain(block.model_dump(context={"include_secrets": True}, mode="json"))
+def _content(block: Block, *, secrets: bool = True) -> dict[str, Any]:
+    """A block's fields; secrets in the clear for comparison only, or masked."""
+    dumped = block.model_dump(context={"include_secrets": secrets}, mode="json", by_alias=True)
+    content: dict[str, Any] = _plain(dumped)
     return content
 
 
 def _plain(value: Any) -> Any:
     """Without what Prefect adds to a block that is saved."""
     if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items() if not key.startswith("_")}
+        return {
+            key: _plain(inner)
+            for key, inner in value.items()
+            if not key.startswith("_") and key != "block_type_slug"
+        }
     return value
 
 

@@ -15,6 +15,9 @@ from tasks.keeping import read_secret
 BUCKET_BLOCK = "groundwork-bucket"
 """Name of the S3Bucket block; `deployments.apply` makes it."""
 
+DBT_BLOCK = "groundwork-dbt"
+"""Name of the block with dbt's target on Snowflake; `deployments.apply` makes it."""
+
 
 def resolve(named: Named) -> str:
     """Look a named value up: environment, then Prefect's Secret block or Variable of that name.

@@ -51,6 +51,7 @@ def platform(
         **prefect_server.environment(),
         **mail_server.environment(),
         "GROUNDWORK_HOME": str(home),
+        "GROUNDWORK_VERSION": "tested",  # what git says may change while tests run
         "GROUNDWORK_BUCKET": (home / "bucket").as_uri(),
         "GROUNDWORK_WAREHOUSE": "duckdb",
         "GROUNDWORK_CATALOG": str(PROJECT / "catalog"),
