@@ -26,10 +26,12 @@ import pytest
 from demo.postgres import Postgres
 from groundwork import catalog
 from groundwork.bucket import Bucket, open_bucket
+from groundwork.doctor import examine
 from groundwork.extract import Extracted, extract, open_source
+from groundwork.findings import Finding
 from groundwork.load import Loaded, load
 from groundwork.manifest import Manifest, since
-from groundwork.settings import Resolve
+from groundwork.settings import Resolve, Settings
 from groundwork.warehouses.duckdb import DuckDB, open_duckdb
 
 ROLE, PASSWORD = "groundwork", "geheim-3f7a"
@@ -189,6 +191,16 @@ class Capture:
     def warehouse(self) -> Iterator[DuckDB]:
         with open_duckdb(self.file, who="a test") as warehouse:
             yield warehouse
+
+    def looked_at(self) -> list[Finding]:
+        """What the doctor finds at the source."""
+        settings = Settings(home=self.directory)
+        found = examine(settings, {"shop": self.entry}, lambda: self.bucket, self.resolve)
+        return [finding for finding in found if finding.what.startswith("source")]
+
+    def troubles(self) -> str:
+        """What is wrong there, one line each."""
+        return "\n".join(f"{f.what}: {f.problem}" for f in self.looked_at() if f.problem)
 
     @property
     def manifests(self) -> list[Manifest]:

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from demo.postgres import Postgres
 from groundwork.catalog import PostgresSource
 from groundwork.doctor import examine, preparation
 from groundwork.errors import SourceError, SourceUnreachable
-from groundwork.findings import Finding
 from groundwork.settings import Settings
 from groundwork.sources import examination
 from tests.capture import PASSWORD, ROLE, Capture, Database, needs
+from tests.versions.servers import chosen
 
 Captures = Callable[..., Capture]
 numbers = itertools.count(1)
@@ -52,16 +53,6 @@ def printed(source: Capture, tmp_path: Path, entry: PostgresSource | None = None
     return preparation(entry or source.entry, settings(tmp_path), source.resolve)
 
 
-def looked_at(source: Capture, tmp_path: Path) -> list[Finding]:
-    found = examine(settings(tmp_path), {"shop": source.entry}, lambda: source.bucket, source.resolve)
-    return [finding for finding in found if finding.what.startswith("source")]
-
-
-def troubles(source: Capture, tmp_path: Path) -> str:
-    """What is wrong, one line each."""
-    return "\n".join(f"{f.what}: {f.problem}" for f in looked_at(source, tmp_path) if f.problem)
-
-
 def test_the_printed_statements_are_all_the_rights_that_reading_needs(
     shop: Capture, fresh: str, tmp_path: Path
 ) -> None:
@@ -70,7 +61,7 @@ def test_the_printed_statements_are_all_the_rights_that_reading_needs(
     assert f'create role "{fresh}" with login replication' in script
     assert 'alter table "public"."views" replica identity full;' in script
     shop.database.sql(script.replace("…", PASSWORD))
-    assert troubles(shop, tmp_path) == ""
+    assert shop.troubles() == ""
     for change in (
         "select 1", "insert into views values (now(), 'x'); delete from views where path = '/'; update moves set at = at + 1",
         "alter table views add column extra text default 'filled'; truncate moves",
@@ -103,11 +94,11 @@ def test_the_statements_name_what_the_server_and_the_catalog_say(
     assert ("publish_generated_columns" in printed(shop, tmp_path)) == (version >= 18)
 
 
-def test_all_is_well_is_said_of_each_thing(shop: Capture, tmp_path: Path) -> None:
+def test_all_is_well_is_said_of_each_thing(shop: Capture) -> None:
     shop.database.sql("alter table views replica identity full")
     shop.database.publish("views", "moves")
     shop.run()
-    found = looked_at(shop, tmp_path)
+    found = shop.looked_at()
     assert [f.what.removeprefix("source shop: ") for f in found] == [
         "connection", "server", "room for the log", "role", "publication and tables", "the application's own changes", "slot",
     ]  # fmt: skip
@@ -133,7 +124,7 @@ def test_all_is_well_is_said_of_each_thing(shop: Capture, tmp_path: Path) -> Non
     ],
 )  # fmt: skip
 def test_a_publication_that_makes_the_applications_own_update_fail_is_found(
-    shop: Capture, tmp_path: Path, made: str, published: str, told: str, mended: str
+    shop: Capture, made: str, published: str, told: str, mended: str
 ) -> None:
     """Also on a table that is no stream; PostgreSQL is the witness."""
     if "(" in published:
@@ -149,26 +140,24 @@ def test_a_publication_that_makes_the_applications_own_update_fail_is_found(
     change = f"update log set {column} = {column}"
     with pytest.raises(Exception, match=r"cannot update table"):
         shop.database.sql(change)
-    assert re.search(f"own changes: .*{told}.*own UPDATE and DELETE on it fail", troubles(shop, tmp_path))
+    assert re.search(f"own changes: .*{told}.*own UPDATE and DELETE on it fail", shop.troubles())
     shop.database.sql(mended)
     shop.database.sql(change)
-    assert "own changes" not in troubles(shop, tmp_path)
+    assert "own changes" not in shop.troubles()
 
 
-def test_row_level_security_is_found_and_never_filters_in_silence(shop: Capture, tmp_path: Path) -> None:
+def test_row_level_security_is_found_and_never_filters_in_silence(shop: Capture) -> None:
     shop.database.sql(
         "alter table views replica identity full; alter table views enable row level security; create policy p on views using (path = 'x')"
     )
     shop.database.publish("views", "moves")
-    assert f'row-level security would hide rows of "public"."views" from role "{ROLE}"' in troubles(
-        shop, tmp_path
-    )
+    assert f'row-level security would hide rows of "public"."views" from role "{ROLE}"' in shop.troubles()
     del shop.streams["moves"]
     with pytest.raises(SourceError, match=r"row-level security policy"):
         shop.extract()
     shop.database.sql(f"alter role {ROLE} bypassrls")
     try:
-        assert troubles(shop, tmp_path) == ""
+        assert shop.troubles() == ""
         shop.run()
         shop.assert_equal_to_the_source()
     finally:
@@ -176,7 +165,7 @@ def test_row_level_security_is_found_and_never_filters_in_silence(shop: Capture,
 
 
 def test_rights_that_are_missing_are_named_with_the_statement_that_grants_them(
-    shop: Capture, fresh: str, tmp_path: Path
+    shop: Capture, fresh: str
 ) -> None:
     shop.streams = {"orders": ("Sales.EU.Order", ["Id"]), "views": ("public.views", [])}
     shop.database.sql(
@@ -184,7 +173,7 @@ def test_rights_that_are_missing_are_named_with_the_statement_that_grants_them(
         'create publication groundwork for table "Sales.EU"."Order", views;'
         f"grant select (path) on views to {fresh}"
     )
-    found = troubles(shop, tmp_path)
+    found = shop.troubles()
     assert re.search(f'may not read the log.*alter role "{fresh}" replication', found)
     assert f'grant usage on schema "Sales.EU" to "{fresh}"' in found
     assert f'may not read "Sales.EU"."Order". Run: grant select on "Sales.EU"."Order" to "{fresh}"' in found
@@ -195,11 +184,11 @@ def test_rights_that_are_missing_are_named_with_the_statement_that_grants_them(
 
 
 def test_a_connection_that_nobody_verifies_is_doubtful(
-    shop: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shop: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shop.database.publish("moves")
     monkeypatch.setattr(examination, "is_loopback", lambda host: False)
-    first = looked_at(shop, tmp_path)[0]
+    first = shop.looked_at()[0]
     assert first.sign == "!"
     assert (
         "is not encrypted, and nobody checks whose server it is. The connection URL says sslmode=prefer"
@@ -207,9 +196,9 @@ def test_a_connection_that_nobody_verifies_is_doubtful(
     )
 
 
-def test_a_server_that_does_not_answer_is_one_finding(shop: Capture, tmp_path: Path) -> None:
+def test_a_server_that_does_not_answer_is_one_finding(shop: Capture) -> None:
     shop.url = f"postgresql://u:{PASSWORD}@127.0.0.1:1/d"
-    (finding,) = looked_at(shop, tmp_path)
+    (finding,) = shop.looked_at()
     assert "no connection to 127.0.0.1:1" in finding.problem
     assert PASSWORD not in finding.problem
     with pytest.raises(SourceUnreachable):
@@ -228,3 +217,20 @@ def test_a_slot_that_holds_much_back_is_doubtful(shop: Capture, tmp_path: Path) 
     (slot,) = (f for f in found if f.what == "source shop: slot")
     assert slot.sign == "!"
     assert re.search(r"slot 'groundwork_shop_.*' holds back .* of log", slot.warning)
+
+
+def test_a_server_without_a_log_of_rows_and_without_room_is_found(tmp_path: Path) -> None:
+    few = {"wal_level": "replica", "max_replication_slots": "1", "max_wal_senders": "2"}
+    with Postgres(tmp_path / "server", durable=False, settings=few, programs=chosen()) as server:
+        server.sql(f"create role {ROLE} login replication password '{PASSWORD}'")
+        server.sql("select pg_create_physical_replication_slot('somebody_elses')")
+        server.sql("create database plain encoding 'SQL_ASCII' template template0 locale 'C'")
+        server.sql("create table views (at timestamptz, path text)", database="plain")
+        source = Capture(Database(server, "plain"), tmp_path, views=("public.views", []))
+        found = source.troubles()
+    assert "server: source 'shop': wal_level is 'replica'. The log then holds no rows" in found
+    assert "alter system set wal_level = 'logical'; and restart the server" in found
+    assert "the database has no encoding (SQL_ASCII)" in found
+    assert "1 of 1 max_replication_slots are in use, and 2 more are needed" in found
+    assert "alter system set max_replication_slots = 7; and restart the server" in found
+    assert "max_wal_senders" not in found

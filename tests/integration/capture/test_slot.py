@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -128,6 +129,7 @@ def test_the_watch_calls_for_help_when_little_is_left_and_when_the_slot_is_lost(
     write_log(database, 60)
     database.server.sql("checkpoint")
     assert "was invalidated by the server" in items.watch()
+    assert re.search(r"slot: .*was invalidated by the server.*full-refresh", items.troubles())
     with pytest.raises(SlotLost, match=r"was invalidated by the server.*full-refresh"):
         items.run()  # nobody decided on that: it stays an error
     items.run(full_refresh=True)

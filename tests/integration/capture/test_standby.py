@@ -115,9 +115,12 @@ def test_a_standby_that_cannot_be_read_is_refused(
             SourceRefused, match="is a standby of PostgreSQL.*Let the connection URL name the primary"
         ):
             source.run()
+        assert "server: source 'shop': this is a standby of PostgreSQL" in source.troubles()
         return
+    assert source.troubles() == ""
     standby.settings["hot_standby_feedback"] = "off"
     standby.restart()
+    assert "server: source 'shop': this is a standby without hot_standby_feedback" in source.troubles()
     with pytest.raises(SourceRefused, match="a standby without hot_standby_feedback.*alter system set"):
         source.run()
 
