@@ -11,7 +11,7 @@ export UV_COMPILE_BYTECODE := 1
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve check format render chaos test test-fast test-versions test-large bench bench-cdc bench-snapshot clean
+.PHONY: help setup demo serve check format render chaos test test-fast test-versions test-large bench bench-cdc bench-snapshot bench-api clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -83,6 +83,9 @@ bench-cdc: setup ## measure change capture beside pg_recvlogical, Debezium, dlt 
 
 bench-snapshot: setup ## measure the snapshot beside DuckDB's extension, ADBC and dlt (ROUNDS=, SLOW=)
 	$(PYTHON) -m benchmarks snapshot --rounds $(ROUNDS) --slow-rounds $(SLOW)
+
+bench-api: setup ## measure the reading of HTTP APIs beside fetch-and-drop and dlt (ROUNDS=, SLOW=)
+	$(PYTHON) -m benchmarks api --rounds $(ROUNDS) --slow-rounds $(SLOW)
 
 clean: ## remove what ran here (data, logs), keep what is installed
 	rm -rf .groundwork dbt/target dbt/logs logs

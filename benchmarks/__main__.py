@@ -24,7 +24,10 @@ BENCHES = {
         "snapshot",
         "two million rows: table to Parquet in S3; beside dlt, ADBC, DuckDB's extension",
     ),
-    "api": ("api", "100,000 nested records of an HTTP API: to S3 and landing; beside dlt and fetch-and-drop"),
+    "api": (
+        "api",
+        "a million nested records of an HTTP API: to Parquet in S3; beside dlt and fetch-and-drop",
+    ),
     "load": ("load", "two million rows: S3 to landing; beside a bare INSERT of local files, and dlt"),
     "idle": ("idle", "extract and load with nothing new, beyond imports; beside dlt"),
 }

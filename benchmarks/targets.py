@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.notes import DEBEZIUM, DLT, DUCKDB, LIMIT, OURS, TEN_TIMES
+from benchmarks.notes import DEBEZIUM, DLT, DLT_S3, DUCKDB, FETCHED, LIMIT, OURS, TEN_TIMES, TENTH
 
 Runs = list[dict[str, Any]]
 Figure = Callable[[Runs], float | None]
@@ -74,6 +74,12 @@ TARGETS: dict[str, list[Target]] = {
         Target("memory below 400 MB", 400, peak(OURS), ".0f"),
         Target("memory below 400 MB with ten times the rows", 400, peak(TEN_TIMES), ".0f"),
         Target("memory at most 1.1 × with ten times the rows", 1.1, against(OURS, "rss_mb", TEN_TIMES)),
+    ],
+    "api": [
+        Target("CPU at most 2.5 × fetching and dropping", 2.5, against(FETCHED)),
+        Target("CPU at most 1/10 of dlt's", 1 / 10, against(DLT_S3), ".3f"),
+        Target("memory below 300 MB", 300, peak(OURS), ".0f"),
+        Target("memory at most 1.1 × that of a tenth of the pages", 1.1, against(TENTH, "rss_mb")),
     ],
     "idle": [
         Target("at most 0.2 CPU s beyond imports", 0.2, said("work_cpu")),

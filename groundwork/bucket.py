@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol, TYPE_CHECKING, cast
 from urllib.parse import unquote, urlsplit
 
 from groundwork.errors import BucketError, KeyChanged, KeyMissing, KeyTaken
@@ -118,7 +118,7 @@ def _client_in(_environment: tuple[tuple[str, str], ...]) -> S3Client:
 def s3_client(**options: Any) -> S3Client:
     """An S3 client that retries what is safe to retry, and does not wait for ever.
 
-    ``options`` go to botocore (``endpoint_url``, ``aws_access_key_id``, …); what is not given, it finds itself.
+    ``options`` go to botocore (``endpoint_url``, ``aws_access_key_id``, …); what is not given, it finds.
     boto3 around it would add uploads in parts, which nobody here makes, and a tenth of a second.
     """
     from botocore.config import Config
@@ -135,8 +135,8 @@ def s3_client(**options: Any) -> S3Client:
         # A server that is not AWS seldom has a host name per bucket.
         s3={"addressing_style": "path"} if endpoint else {},
     )
-    client: S3Client = get_session().create_client("s3", config=config, **options)
-    return client
+    client: Any = get_session().create_client("s3", config=config, **options)
+    return cast("S3Client", client)
 
 
 class S3Bucket:

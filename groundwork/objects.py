@@ -24,7 +24,12 @@ from groundwork.sources import Rows
 METADATA = ("_operation", "_sequence", "_unchanged", "_committed_at", "_extracted_at")
 """Columns every object has beside the source's own."""
 
-_REPETITIVE = ("_operation", "_unchanged", "_committed_at", "_extracted_at", "_request")
+_HEX = np.frombuffer(b"0123456789abcdef", np.uint8)
+
+_REPETITIVE = (
+    *("_operation", "_unchanged", "_committed_at", "_extracted_at", "_request"),
+    *("_stored_at", "_batch_id", "_file", "_run_id"),  # of objects that are written anew
+)
 
 
 class OpenObject:
@@ -108,10 +113,13 @@ def _constant(value: str, count: int) -> pa.Array:
 
 def _numbered(batch_id: int, first: int, count: int) -> pa.Array:
     """The sequence of rows that have no order of their own but that in which they came."""
-    from groundwork.sources.views import sequences
-
-    numbers = np.arange(first, first + count)
-    return sequences(np.full(count, batch_id, np.uint64), numbers).to_arrow()
+    text = np.empty((count, 25), np.uint8)
+    text[:, :17] = np.frombuffer(f"{batch_id:016x}/".encode(), np.uint8)
+    numbers = np.arange(first, first + count, dtype=np.uint32)
+    for place in range(8):
+        text[:, 17 + place] = _HEX[(numbers >> np.uint32(4 * (7 - place))) & np.uint32(15)]
+    ends = pa.py_buffer(np.arange(0, 25 * count + 1, 25, dtype=np.int32))
+    return pa.Array.from_buffers(pa.string(), count, [None, ends, pa.py_buffer(text)])
 
 
 def _repetitive(schema: pa.Schema) -> list[str]:
@@ -122,7 +130,11 @@ def _repetitive(schema: pa.Schema) -> list[str]:
 def _operations(table: pa.Table) -> dict[str, int]:
     column = table.column("_operation")
     if pa.types.is_dictionary(column.type):
-        return {column.chunk(0).dictionary[0].as_py(): table.num_rows}
+        counts: Counter[str] = Counter()
+        for chunk in column.chunks:
+            rows = np.bincount(chunk.indices.to_numpy())
+            counts.update({chunk.dictionary[code].as_py(): int(n) for code, n in enumerate(rows) if n})
+        return counts
     import polars as pl
 
     # not by pyarrow.compute: to load it takes a quarter of a second

@@ -1,12 +1,14 @@
 """The API that is read: nested records, 1,000 a page, cursor paging, pages made before the first request.
 
-Arguments: number of records. Prints ``{"port": …}`` when it listens and ends when its standard input does.
+``/records`` lists all of them, ``/tenth`` the first tenth. Argument: the number of
+records. Prints ``{"port": …}`` when it listens and ends when its standard input does.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 
 from aiohttp import web
@@ -42,12 +44,17 @@ def pages(records: int) -> list[bytes]:
 
 
 async def serve(bodies: list[bytes]) -> None:
+    last = len(bodies) // 10 - 1
+    ending = re.sub(rb'"next_cursor": "\d+"', b'"next_cursor": null', bodies[last])
+
     async def answer(request: web.Request) -> web.Response:
         number = int(request.query.get("cursor") or 0) // PAGE
-        return web.Response(body=bodies[number], content_type="application/json")
+        ends = number == last and request.path == "/tenth"
+        return web.Response(body=ending if ends else bodies[number], content_type="application/json")
 
     app = web.Application()
     app.router.add_get("/records", answer)
+    app.router.add_get("/tenth", answer)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
 
 from groundwork.catalog import RestSource as Entry
 from groundwork.settings import Named
@@ -37,12 +38,19 @@ def entry(url: str, stream: dict[str, Any], **connection: Any) -> Entry:
     )  # fmt: skip
 
 
+def table(rows: Rows) -> pl.DataFrame:
+    """Rows as a frame of texts, with what is the same for all of them."""
+    assert isinstance(rows.frame, pa.Table)
+    frame = pl.DataFrame(pl.from_arrow(rows.frame)).with_columns(pl.col(pl.Categorical).cast(pl.String))
+    return frame.with_columns(pl.lit(text).alias(name) for name, text in rows.constants.items())
+
+
 class Read:
     """Everything a read yielded."""
 
     def __init__(self, source: RestSource, cursors: dict[str, Any] | None = None) -> None:
         items = list(source.read(cursors or {}))
-        frames = [item.frame for item in items if isinstance(item, Rows)]
+        frames = [table(item) for item in items if isinstance(item, Rows)]
         self.frame = pl.concat(frames) if frames else pl.DataFrame({"record": []})
         self.checkpoints = [item for item in items if isinstance(item, Checkpoint)]
         self.cursors = json.loads(json.dumps(self.checkpoints[-1].cursors))

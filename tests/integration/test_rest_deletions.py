@@ -13,7 +13,7 @@ from groundwork.errors import AnswerUnusable
 from groundwork.sources import Checkpoint
 from groundwork.sources.rest import RestSource
 from tests.integration.fault_api import Api, answer
-from tests.integration.rest_reading import entry, resolve
+from tests.integration.rest_reading import entry, resolve, table
 
 CURSOR = {"field": "at", "parameter": "since"}
 KEY = {"primary_key": ["id"], "columns": {"id": {"type": "integer"}}}
@@ -26,7 +26,7 @@ def read(api: Api, stream: dict[str, Any], cursors: Any = None) -> tuple[list[tu
         if isinstance(item, Checkpoint):
             cursors = json.loads(json.dumps(item.cursors))
             continue
-        frame = item.frame.drop_nulls("record")
+        frame = table(item).drop_nulls("record")
         named = frame["_operation"] if "_operation" in frame.columns else ["insert"] * len(frame)
         told += [
             (json.loads(record)["id"], name) for record, name in zip(frame["record"], named, strict=True)

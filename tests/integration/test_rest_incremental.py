@@ -14,7 +14,7 @@ from groundwork.errors import AnswerUnusable, CatalogError, SourceUnreachable
 from groundwork.sources import Checkpoint, Rows
 from groundwork.sources.rest import RestSource, Sizes
 from tests.integration.fault_api import Api, answer
-from tests.integration.rest_reading import Read, entry, resolve
+from tests.integration.rest_reading import Read, entry, resolve, table
 
 CURSOR = {"field": "updated_at", "parameter": "updated_since", "lookback": "10 minutes"}
 STREAM: dict[str, Any] = {
@@ -70,7 +70,7 @@ def committed(source: RestSource, cursors: dict[str, Any]) -> tuple[list[int], d
     try:
         for item in source.read(cursors):
             if isinstance(item, Rows):
-                open_ids += [json.loads(record)["id"] for record in item.frame["record"]]
+                open_ids += [json.loads(record)["id"] for record in table(item)["record"]]
             else:
                 ids, open_ids = ids + open_ids, []
                 cursors = json.loads(json.dumps(item.cursors))
@@ -238,7 +238,7 @@ def test_a_pull_that_was_killed_goes_on_from_its_last_commit(
             if len(ids) >= 40:
                 break
         else:
-            ids += [json.loads(record)["id"] for record in item.frame["record"]]
+            ids += [json.loads(record)["id"] for record in table(item)["record"]]
     reading.close()  # type: ignore[attr-defined]
     assert ids == list(range(40))
     after, cursors = committed(reader(api, stream), cursors)
@@ -262,7 +262,7 @@ def test_a_forgotten_position_starts_the_pull_over_and_says_so(
 
     api.handler = forget_once
     items = list(reader(api).read(cursors))
-    ids = [json.loads(r)["id"] for i in items if isinstance(i, Rows) for r in i.frame["record"]]
+    ids = [json.loads(r)["id"] for i in items if isinstance(i, Rows) for r in table(i)["record"]]
     events = [event for item in items if isinstance(item, Checkpoint) for event in item.events]
     assert ids == list(range(95))
     assert [event["event"] for event in events] == ["pull started over"]

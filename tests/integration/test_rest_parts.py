@@ -18,7 +18,7 @@ from groundwork.sources import Rows
 from groundwork.sources.rest import RestSource, Sizes
 from groundwork.sources.rest.windows import DueWindows
 from tests.integration.fault_api import Api, answer
-from tests.integration.rest_reading import Read, entry, resolve
+from tests.integration.rest_reading import Read, entry, resolve, table
 
 
 def committed(
@@ -30,7 +30,7 @@ def committed(
     try:
         for item in RestSource(entry, resolve, sizes=sizes).read(cursors):
             if isinstance(item, Rows):
-                records = item.frame["record"].drop_nulls()
+                records = table(item)["record"].drop_nulls()
                 held += [(item.stream, json.loads(record)["id"]) for record in records]
             else:
                 for stream, one in held:
@@ -231,7 +231,7 @@ def test_children_are_read_for_new_and_changed_parents_only(serve: Callable[...,
 
 def test_each_child_tells_its_parent(serve: Callable[..., Api]) -> None:
     items = list(RestSource(family(serve(Issues(4).handle).url), resolve).read({}))
-    frames = [item.frame for item in items if isinstance(item, Rows) and item.stream == "comments"]
+    frames = [table(item) for item in items if isinstance(item, Rows) and item.stream == "comments"]
     parents = [json.loads(request)["parent"] for frame in frames for request in frame["_request"]]
     assert parents == [{"key": "a/1?"}, *[{"key": "a/2?"}] * 2, *[{"key": "a/3?"}] * 3]
 
@@ -278,7 +278,7 @@ def test_a_full_listing_of_all_parents_says_what_is_gone(serve: Callable[..., Ap
     assert first["comments"] == comments_of(shelf)
     del shelf.issues[4]  # its comments vanish with it
     items = list(RestSource(source, resolve).read(cursors))
-    children = [item.frame for item in items if isinstance(item, Rows) and item.stream == "comments"]
+    children = [table(item) for item in items if isinstance(item, Rows) and item.stream == "comments"]
     assert children[0]["_operation"][0] == "truncate"
     told = [json.loads(record)["id"] for frame in children for record in frame["record"].drop_nulls()]
     assert told == comments_of(shelf)

@@ -6,8 +6,7 @@ A room of its own, because to load what signs takes as long as a small pull, and
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import jwt
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, TypeVar
@@ -25,6 +25,10 @@ class BackgroundLoop:
     def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Begin some work; its result, or its exception, is in the future."""
         return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    def call(self, work: Callable[[], object]) -> None:
+        """Have something short done in the loop, and do not wait for it."""
+        self._loop.call_soon_threadsafe(work)
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Do some work and wait for it."""

@@ -1,7 +1,8 @@
 """Which fields records have, and what changed since the last run: told, and never in the way.
 
-Looked at are five records of each page (its first, its last, three between), their fields and one level
-below, so it costs nothing that counts; a field that only other records have is not seen. What was ever seen
+Looked at are five records of each page (its first, its last, three between) and, after a hundred pages, the
+last one of each: their fields and one level below, so it costs nothing that counts; a field that only other
+records have is not seen. What was ever seen
 stands in the stream's cursor: a JSON type or several, with ``?`` if some record had no such field. Names that
 are no names (keys that begin with a digit, like dates and ids, or hold an ``@``) and objects of more than
 fifty keys are data, not fields.
@@ -28,6 +29,8 @@ log = logging.getLogger(__name__)
 _NAME = re.compile(r"[@$#]?[^\W\d][\w$.:# -]{0,60}|#\d+")
 _OBJECT = msgspec.json.Decoder(dict[str, Raw])
 _MOST_FIELDS, _MOST_BELOW = 1000, 50
+_LOOKED_AT_CLOSELY = 100
+"""Pages of which five records are looked at."""
 _UNFINISHED = {"pull", "waiting", "unfinished"}
 """What stands in the state of a pull that goes on: only its end tells what is gone."""
 
@@ -40,6 +43,7 @@ class Fields:
         self._stream, self._may_write = stream, may_write
         self._known: dict[str, str] = dict(state.get("fields") or {})
         self._first = not self._known
+        self._pages = 0
         self._types: dict[str, set[str]] = {}
         self._seen: Counter[str] = Counter()
         self._objects: Counter[str] = Counter()
@@ -57,7 +61,11 @@ class Fields:
     def look(self, records: Sequence[Raw]) -> None:
         """Look at some of a page's records."""
         last = len(records) - 1
-        for place in sorted({0, last // 4, last // 2, 3 * last // 4, last}) if records else ():
+        if last < 0:
+            return
+        self._pages += 1
+        few = self._pages > _LOOKED_AT_CLOSELY
+        for place in (last,) if few else sorted({0, last // 4, last // 2, 3 * last // 4, last}):
             self._note("", records[place])
 
     def keep(self, items: Iterator[Rows | Moved]) -> Iterator[Rows | Moved]:

@@ -20,7 +20,7 @@ from groundwork.auth_catalog import (
     SessionLoginAuth,
     Value,
 )
-from groundwork.errors import AnswerUnusable, CatalogError, GroundworkError, SourceRefused
+from groundwork.errors import AnswerUnusable, GroundworkError, SourceRefused
 from groundwork.settings import Keep, Named
 from groundwork.sources.rest.auth import Access, Lookup, address, fits_header
 from groundwork.sources.rest.endpoints import FORM, TokenEndpoint, ask, parsed, seconds_of, token_of

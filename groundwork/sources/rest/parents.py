@@ -7,7 +7,7 @@ holds those rows: no parent is forgotten, whenever a run is killed, and none is 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from groundwork.catalog import RestStream
 from groundwork.errors import AnswerUnusable, CatalogError
@@ -15,6 +15,9 @@ from groundwork.sources import Rows
 from groundwork.sources.rest.paging import Part
 from groundwork.sources.rest.records import RecordReader
 from groundwork.sources.rest.resume import State
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Values = list[str]
 """One value for each field that the child's placeholders name."""
@@ -37,8 +40,9 @@ class Waiting:
         """
         if rows.constants.get("_operation") == "delete":
             return  # who is gone has no children to read
-        records = rows.frame["record"].to_pylist()
-        told = rows.frame["_operation"].to_pylist() if "_operation" in rows.frame.schema.names else []
+        frame = cast("pa.Table", rows.frame)
+        records = frame["record"].to_pylist()
+        told = frame["_operation"].to_pylist() if "_operation" in frame.column_names else []
         for place, record in enumerate(records):
             if told and told[place] == "delete":
                 continue

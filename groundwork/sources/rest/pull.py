@@ -213,7 +213,7 @@ def read_everything(
     """Read a full_table stream: a truncate row, then every record, as one batch.
 
     A stream that fits in one frame and says the same as last time yields nothing; so does one whose API says
-    that nothing changed (304). A larger one is handed on before its end is known, so nobody asks what it said.
+    that nothing changed (304). A larger one is handed on before its end is known.
 
     Raises:
         AnswerUnusable: when fewer records came than the tolerance allows; nothing is committed then.

@@ -45,7 +45,7 @@ class CutPage:
     def text(self) -> pa.Array:
         """The records as an Arrow string array."""
         ends = np.zeros(len(self.records) + 1, dtype=np.int32)
-        np.cumsum(list(map(len, self.records)), out=ends[1:])
+        np.cumsum(np.fromiter(map(len, self.records), np.int32, len(self.records)), out=ends[1:])
         buffers = [None, pa.py_buffer(ends), pa.py_buffer(self.data)]
         return pa.Array.from_buffers(pa.string(), len(self.records), buffers)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Generator, Iterator
+from queue import SimpleQueue
 from typing import Any
 
 from groundwork import catalog
@@ -205,21 +206,33 @@ class RestSource:
 
 def _in_step(loop: BackgroundLoop, pages: AsyncGenerator[Page, None]) -> Generator[Page, None, None]:
     """Pages of the loop's thread for ours; one more is fetched while we work on one."""
-    one_at_a_time = asyncio.Lock()
+    handed: SimpleQueue[Page | BaseException | None] = SimpleQueue()
+    room = asyncio.Semaphore(1)
 
-    async def following() -> Page | None:
-        async with one_at_a_time:
-            return await anext(pages, None)
-
-    async def close() -> None:
-        async with one_at_a_time:  # a generator cannot be closed while it runs
+    async def hand_on() -> None:
+        try:
+            async for page in pages:
+                handed.put(page)
+                await room.acquire()
+            handed.put(None)
+        except BaseException as error:
+            handed.put(error)
+        finally:
             await pages.aclose()
 
-    coming = loop.submit(following())
+    async def begin() -> asyncio.Task[None]:
+        return asyncio.create_task(hand_on())
+
+    async def end(handing: asyncio.Task[None]) -> None:
+        handing.cancel()
+        await asyncio.gather(handing, return_exceptions=True)
+
+    handing = loop.run(begin())
     try:
-        while (page := coming.result()) is not None:
-            coming = loop.submit(following())
+        while (page := handed.get()) is not None:
+            if isinstance(page, BaseException):
+                raise page
             yield page
+            loop.call(room.release)
     finally:
-        coming.cancel()
-        loop.run(close())
+        loop.run(end(handing))

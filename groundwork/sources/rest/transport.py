@@ -26,6 +26,9 @@ T = TypeVar("T")
 LARGEST_BODY = 256 << 20
 """Bytes of one answer that we are ready to hold in memory."""
 
+_READ_AHEAD = 4 << 20
+"""Bytes of an answer that may wait to be looked at; with fewer, reading stops and starts all the time."""
+
 _REDIRECTS = {301, 302, 303, 307, 308}
 
 
@@ -105,6 +108,7 @@ class Client:
             timeout=aiohttp.ClientTimeout(total=10 * quiet, sock_connect=quiet, sock_read=quiet),
             headers=self._headers,
             cookie_jar=aiohttp.DummyCookieJar(),
+            read_bufsize=_READ_AHEAD,
         )
 
     async def close(self) -> None:
