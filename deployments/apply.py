@@ -24,6 +24,7 @@ from deployments.blocks import apply_blocks
 from deployments.changes import Change
 from deployments.environments import Environment
 from deployments.pools import apply_limits, apply_pool, apply_queues, template
+from deployments.server import check_server
 from deployments.variables import apply_variables
 from groundwork.catalog import Catalog, load_catalog
 from groundwork.errors import GroundworkError, SettingMissing
@@ -51,6 +52,7 @@ def apply(
         chosen = environments.choose(client, environment)
         if problems := stanzas.problems(template(chosen)[1]):
             raise GroundworkError(str(stanzas.FILE), "disagrees with the catalog", why=" ".join(problems))
+        yield from check_server(client)
         made = inventory.Inventory()
         yield from made.noting(_surroundings(client, chosen, catalog, settings, dry_run))
         if deploy:

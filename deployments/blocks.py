@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
@@ -28,6 +29,7 @@ MAIL_BLOCK = "groundwork-mail"
 """A "Slack Webhook" by type, but its address is a mail server's: Prefect hands it to Apprise, which mails."""
 
 AWS_BLOCK = "groundwork-aws"
+SNOWFLAKE = "GROUNDWORK_SNOWFLAKE_"
 SNOWFLAKE_BLOCK = "groundwork-snowflake"
 """Two blocks of this name: the login, and the place that it is for."""
 
@@ -59,7 +61,7 @@ def apply_blocks(catalog: Catalog, settings: Settings, *, dry_run: bool) -> Iter
         yield _known(SlackWebhook, MAIL_BLOCK, "GROUNDWORK_SMTP_URL")
     if settings.bucket.startswith("s3://"):
         yield from _bucket(settings.bucket, dry_run=dry_run)
-    if os.environ.get("SNOWFLAKE_ACCOUNT"):
+    if os.environ.get(f"{SNOWFLAKE}ACCOUNT"):
         yield from _snowflake(dry_run=dry_run)
 
 
@@ -78,7 +80,7 @@ def mail_block() -> SlackWebhook:
         "from": os.environ.get("GROUNDWORK_ALERT_FROM", ""),
         "to": os.environ.get("GROUNDWORK_ALERT_TO", ""),
         "mode": mode,
-        "format": "text",
+        "format": "html",  # Apprise adds the plain text
     }
     scheme = "mailtos" if mode == "ssl" else "mailto"
     url = f"{scheme}://{login}{where.hostname}:{port}?{urlencode(options)}"
@@ -109,12 +111,15 @@ def _snowflake(*, dry_run: bool) -> Iterator[Change]:
     from prefect_dbt.cli.configs import SnowflakeTargetConfigs
     from prefect_snowflake import SnowflakeConnector, SnowflakeCredentials
 
-    fields = ("account", "user", "password", "private_key", "private_key_passphrase", "role")
-    credentials = SnowflakeCredentials(**_given("SNOWFLAKE_", fields))
+    login = ("account", "user", "password", "private_key", "private_key_passphrase", "role")
+    given = _given(SNOWFLAKE, login)
+    if file := os.environ.get(f"{SNOWFLAKE}PRIVATE_KEY_PATH"):  # no other machine has the file
+        given["private_key"] = Path(file).read_text(encoding="utf-8")
+    credentials = SnowflakeCredentials(**given)
     yield _block(credentials, SNOWFLAKE_BLOCK, dry_run=dry_run)
     connector = SnowflakeConnector(
         credentials=_loaded(SnowflakeCredentials, SNOWFLAKE_BLOCK) or credentials,
-        **{"schema": "public", **_given("SNOWFLAKE_", ("database", "warehouse", "schema"))},
+        **{"schema": "public", **_given(SNOWFLAKE, ("database", "warehouse", "schema"))},
     )
     yield _block(connector, SNOWFLAKE_BLOCK, dry_run=dry_run)
     target = SnowflakeTargetConfigs(

@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
-from prefect.client.orchestration import get_client
-from prefect.events.schemas.automations import AutomationCore
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
 
-from tests.commands import pause_schedules, run_command
+import pytest
+import yaml
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
+from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
+from prefect.client.schemas.schedules import CronSchedule
+from prefect.events.schemas.automations import AutomationCore
+from prefect.exceptions import PrefectHTTPStatusError
+
+from demo.prefect_server import PrefectWorker
+from tests.commands import PROJECT, pause_schedules, run_command
+from tests.integration.deploying import all_ended, at_once, deploy_flow, start_run, states, until
 
 
 def outcomes(report: str) -> set[str]:
@@ -18,12 +33,61 @@ def automations() -> dict[str, str]:
         return {a.name: str(a.id) for a in client.read_automations()}
 
 
-def deployments() -> dict[str, object]:
+def deployments() -> dict[str, Any]:
+    """Everything that Prefect keeps of each deployment, but when it was written last."""
+    when = {"updated", "last_polled", "status", "paused"}
     with get_client(sync_client=True) as client:
-        return {
-            d.name: (d.id, d.tags, d.entrypoint, d.parameters, [(s.id, s.slug) for s in d.schedules])
-            for d in client.read_deployments()
+        found = [d.model_dump(mode="json", exclude=when) for d in client.read_deployments()]
+    for deployment in found:
+        for schedule in deployment["schedules"]:
+            del schedule["updated"]
+        if limit := deployment["global_concurrency_limit"]:
+            del limit["updated"]
+    return {deployment["name"]: deployment for deployment in found}
+
+
+def surroundings() -> dict[str, Any]:
+    """Pool, queues, limits, blocks and variables as Prefect keeps them; of blocks what is no secret."""
+    asked = {
+        "pool": ("GET", "/work_pools/groundwork"),
+        "queues": ("POST", "/work_pools/groundwork/queues/filter"),
+        "limits": ("POST", "/v2/concurrency_limits/filter"),
+        "variables": ("POST", "/variables/filter"),
+        "blocks": ("POST", "/block_documents/filter"),
+    }
+    with get_client(sync_client=True) as client:
+        found = {
+            name: client.request(method, path, **({"json": {}} if method == "POST" else {})).json()  # type: ignore[arg-type]
+            for name, (method, path) in asked.items()
         }
+    return {name: without_times(content) for name, content in found.items()}
+
+
+def without_times(value: Any) -> Any:
+    if isinstance(value, dict):
+        passing = {"updated", "last_polled", "status", "active_slots", "block_type", "block_schema"}
+        return {key: without_times(inner) for key, inner in value.items() if key not in passing}
+    return [without_times(one) for one in value] if isinstance(value, list) else value
+
+
+def refused(*arguments: str, environment: dict[str, str]) -> str:
+    """What a command says that must fail."""
+    result = subprocess.run(
+        [sys.executable, "-m", *arguments], cwd=PROJECT, env={**os.environ, **environment},
+        capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    assert result.returncode != 0, result.stdout
+    return result.stdout + result.stderr
+
+
+def environment_file(directory: Path, **more: Any) -> str:
+    """The local environment with something more, as a file."""
+    content = yaml.safe_load((PROJECT / "deployments/environments/local.yaml").read_text())
+    for name, value in more.items():
+        content[name] = {**content.get(name, {}), **value} if isinstance(value, dict) else value
+    file = directory / "more.yaml"
+    file.write_text(yaml.safe_dump({"name": "local", **content}))
+    return str(file)
 
 
 def test_the_first_apply_creates_everything(deployed: str) -> None:
@@ -34,22 +98,172 @@ def test_the_first_apply_creates_everything(deployed: str) -> None:
 def test_applying_and_deploying_again_changes_nothing(
     deployed: str, platform: dict[str, str], prefect_api: str
 ) -> None:
-    before = automations(), deployments()
+    before = automations(), deployments(), surroundings()
     report = run_command("deployments.apply", "--deploy", "--prune", environment=platform)
     pause_schedules()
     assert outcomes(report) == {"unchanged"}
-    assert (automations(), deployments()) == before
+    assert (automations(), deployments(), surroundings()) == before
 
 
-def test_a_dry_run_tells_and_changes_nothing(
+def test_prefect_deploy_alone_changes_nothing_either(
     deployed: str, platform: dict[str, str], prefect_api: str
 ) -> None:
-    other = {**platform, "GROUNDWORK_ALERT_TO": "someone-else@example.com"}
-    told = run_command("deployments.apply", "--dry-run", environment=other)
+    before = deployments()
+    run_command("prefect", "--no-prompt", "deploy", "--all", environment=platform)
+    pause_schedules()
+    assert deployments() == before
+
+
+def test_a_dry_run_tells_each_field_but_no_secret_and_changes_nothing(
+    deployed: str, platform: dict[str, str], prefect_api: str
+) -> None:
+    with get_client(sync_client=True) as client:
+        transform = client.read_deployment_by_name("transform/transform")
+        client.update_deployment_schedule(transform.id, transform.schedules[0].id, active=False)
+    other = {
+        **platform,
+        "GROUNDWORK_ALERT_TO": "someone-else@example.com",
+        "GROUNDWORK_SMTP_URL": "smtp://us:sw0rdfish@127.0.0.1:2525",
+    }
+    told = run_command("deployments.apply", "--deploy", "--dry-run", environment=other)
     assert "updated   variable 'groundwork_alert_to'" in told
-    assert "updated   block slack-webhook 'groundwork-mail'" in told
-    again = run_command("deployments.apply", "--dry-run", environment=platform)
+    assert "→ 'someone-else@example.com'" in told
+    assert "updated   block slack-webhook 'groundwork-mail'\n            url: a secret, changed" in told
+    assert "updated   deployment 'transform'" in told
+    assert "schedules.every-10-minutes.active: False → True" in told
+    assert "sw0rdfish" not in told
+    with get_client(sync_client=True) as client:
+        transform = client.read_deployment_by_name("transform/transform")
+        assert transform.schedules[0].active is False
+        client.update_deployment_schedule(transform.id, transform.schedules[0].id, active=True)
+    again = run_command("deployments.apply", "--deploy", "--dry-run", environment=platform)
     assert outcomes(again) == {"unchanged"}
+
+
+def test_a_schedule_that_the_file_names_no_more_is_told_and_then_pruned(
+    deployed: str, platform: dict[str, str], prefect_api: str
+) -> None:
+    with get_client(sync_client=True) as client:
+        watch = client.read_deployment_by_name("watch/watch")
+        # as if a stanza with this schedule had been deployed before: Prefect keeps what is not named
+        gone = CronSchedule(cron="1 1 1 1 *")
+        path = f"/deployments/{watch.id}/schedules"
+        body = [{"schedule": gone.model_dump(mode="json"), "active": True, "slug": "gone"}]
+        client.request("POST", path, json=body)  # type: ignore[arg-type]
+    run_command("prefect", "--no-prompt", "deploy", "-n", "watch", environment=platform)
+    told = run_command("deployments.apply", environment=platform)
+    assert "left over schedule 'watch/gone'" in told
+    pruned = run_command("deployments.apply", "--prune", environment=platform)
+    pause_schedules()
+    assert "removed   schedule 'watch/gone'" in pruned
+    with get_client(sync_client=True) as client:
+        kept = client.read_deployment_by_name("watch/watch").schedules
+    assert [schedule.slug for schedule in kept] == ["hourly"]
+
+
+def test_prune_removes_what_an_environment_names_no_more_and_nothing_of_others(
+    deployed: str, platform: dict[str, str], prefect_api: str, tmp_path: Path
+) -> None:
+    more = environment_file(
+        tmp_path,
+        limits={"spent": {"limit": 3}}, variables={"spent": "words"}, queues={"spent": {"priority": 3}},
+    )  # fmt: skip
+    with get_client(sync_client=True) as client:
+        client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name="theirs", limit=1))
+    created = run_command("deployments.apply", environment={**platform, "GROUNDWORK_ENVIRONMENT": more})
+    spent = ("concurrency limit 'spent'", "variable 'spent'", "work queue 'groundwork/spent'")
+    assert all(f"created   {what}" in created for what in spent)
+    told = run_command("deployments.apply", environment=platform)
+    assert all(f"left over {what}" in told for what in spent)
+    would = run_command("deployments.apply", "--prune", "--dry-run", environment=platform)
+    pruned = run_command("deployments.apply", "--prune", environment=platform)
+    assert all(f"removed   {what}" in would and f"removed   {what}" in pruned for what in spent)
+    with get_client(sync_client=True) as client:
+        limits = {limit.name for limit in client.read_global_concurrency_limits()}
+        client.delete_global_concurrency_limit_by_name("theirs")
+    assert "theirs" in limits and "spent" not in limits
+    assert outcomes(run_command("deployments.apply", "--prune", environment=platform)) == {"unchanged"}
+
+
+def test_a_server_of_one_environment_refuses_another(
+    deployed: str, platform: dict[str, str], prefect_api: str
+) -> None:
+    before = deployments(), surroundings()
+    told = refused("deployments.apply", "--environment", "dev", "--deploy", environment=platform)
+    assert "environment 'dev': this Prefect is 'local'" in told
+    by_hand = {**platform, "GROUNDWORK_ENVIRONMENT": "dev"}
+    assert "StepExecutionError" in refused("prefect", "--no-prompt", "deploy", "--all", environment=by_hand)
+    assert (deployments(), surroundings()) == before
+
+
+def test_a_misspelt_job_variable_is_refused_by_the_server_itself(
+    deployed: str, platform: dict[str, str], prefect_api: str, tmp_path: Path
+) -> None:
+    before = deployments()
+    stanzas = yaml.safe_load((PROJECT / "prefect.yaml").read_text())
+    stanzas["deployments"] = stanzas["deployments"][:1]
+    stanzas["deployments"][0]["work_pool"]["job_variables"]["mem_limitt"] = "1g"
+    file = tmp_path / "misspelt.yaml"
+    file.write_text(yaml.safe_dump(stanzas))
+    deploy = ("prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(file))
+    assert "mem_limitt" in refused(*deploy, environment=platform)
+    assert deployments() == before
+    with get_client(sync_client=True) as client:
+        watch = client.read_deployment_by_name("watch/watch").id
+        with pytest.raises(PrefectHTTPStatusError, match="mem_limitt"):
+            client.create_flow_run_from_deployment(watch, job_variables={"mem_limitt": "1g"})
+
+
+def test_a_secret_of_the_pool_is_kept_as_a_reference_and_read_when_a_run_begins(
+    deployed: str, platform: dict[str, str], prefect_api: str, prefect_worker: PrefectWorker, tmp_path: Path
+) -> None:
+    from prefect.blocks.system import Secret
+
+    Secret(value="t0p-secret").save("held-token", overwrite=True)
+    more = environment_file(tmp_path, secrets={"HELD_TOKEN": "held-token"})
+    run_command("deployments.apply", environment={**platform, "GROUNDWORK_ENVIRONMENT": more})
+    try:
+        deployment = deploy_flow("tell", "tell")
+        run = start_run(deployment, variable="HELD_TOKEN")
+        ended = until(lambda: all_ended(deployment), seconds=120, what="the run ends")
+        assert states(ended) == ["Completed"]
+        with get_client(sync_client=True) as client:
+            of_run = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id]))
+            lines = [line.message for line in client.read_logs(of_run)]
+            kept = [
+                client.request("GET", path).text  # type: ignore[arg-type]
+                for path in (f"/deployments/{deployment}", f"/flow_runs/{run.id}", "/work_pools/groundwork")
+            ]
+        assert f"digest={hashlib.sha256(b't0p-secret').hexdigest()}" in lines
+        assert "t0p-secret" not in "".join(kept) + "".join(lines)
+        assert "{{ prefect.blocks.secret.held-token }}" in kept[2]
+    finally:
+        run_command("deployments.apply", environment=platform)
+        with get_client(sync_client=True) as client:
+            client.delete_deployment(deployment)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "ended_in"),
+    [
+        ("CANCEL_NEW", ["Cancelled", "Cancelled", "Completed"]),
+        ("ENQUEUE", ["Completed", "Completed", "Completed"]),
+    ],
+)
+def test_of_runs_that_collide_one_runs_and_the_others_are_dropped_or_wait(
+    strategy: str, ended_in: list[str], prefect_worker: PrefectWorker
+) -> None:
+    deployment = deploy_flow(f"hold-{strategy}", "hold", strategy=strategy)
+    for _ in range(3):
+        start_run(deployment, seconds=8)
+    ended = until(lambda: all_ended(deployment), seconds=240, what="the runs end")
+    assert states(ended) == ended_in
+    assert at_once(ended) == 1
+    for run in ended:
+        if run.state and run.state.is_cancelled():
+            assert run.state.message == "Deployment concurrency limit reached."
+    with get_client(sync_client=True) as client:
+        client.delete_deployment(deployment)
 
 
 def test_prune_removes_doubles_and_what_is_not_named_any_more(
