@@ -1,23 +1,48 @@
-"""Replay: landing once more, from the bucket alone."""
+"""Replay: landing once more, from the bucket alone, and everything that is made of it."""
 
 from __future__ import annotations
 
 import sys
 
 from prefect import flow
+from prefect.futures import wait
 
-from tasks.load import replay_source
+from tasks.dbt import build
+from tasks.digests import keep_digests
+from tasks.replay import find_sources, replay_source
 
 
 @flow(name="replay", flow_run_name="replay-{source}")
-def replay(source: str) -> None:
-    """Empty a source's landing tables and load every batch again; the source is not asked.
+def replay(
+    source: str = "",
+    stream: str = "",
+    since: str = "",
+    until: str = "",
+    into: str = "",
+    transform: bool = True,
+) -> None:
+    """Load batches again from the bucket, and build all that follows from scratch; no source is asked.
+
+    The same replay, started again, goes on where it was cut short.
 
     Args:
-        source: its name in the catalog.
+        source: its name in the catalog; all when empty.
+        stream: only this one of the source.
+        since: a batch's number, or a time at which batches were stored (2026-01-31T10:00Z).
+        until: the same for the end.
+        into: another warehouse: snowflake, or the path of a DuckDB file.
+        transform: build staging and visualization afterwards, by a full refresh.
     """
-    replay_source(source)
+    replays = [replay_source.submit(one, stream, since, until, into) for one in find_sources(source)]
+    wait(replays)
+    for done in replays:
+        done.result()
+    if transform:
+        # A warehouse that is new has none of the others' tables yet.
+        some = f"source:{source}.{stream or '*'}+ source:ledger+" if source and not into else ""
+        build(some, full_refresh=True, into=into)
+        keep_digests(into, all_of_it=True)
 
 
 if __name__ == "__main__":
-    replay(sys.argv[1])
+    replay(sys.argv[1] if sys.argv[1:] else "")

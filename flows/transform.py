@@ -7,17 +7,19 @@ import sys
 from prefect import flow
 
 from tasks.dbt import build
+from tasks.digests import keep_digests
 
 
 @flow(name="transform", flow_run_name="transform")
 def transform(select: str = "", task_per_node: bool = False) -> None:
-    """Build and test dbt's models; a data test that fails, fails this run.
+    """Build and test dbt's models, unless nothing is new; a data test that fails, fails this run.
 
     Args:
         select: dbt's selection syntax; everything when empty.
         task_per_node: show every node as a task run in Prefect's timeline; much slower.
     """
-    build(select, task_per_node)
+    if build(select, task_per_node):
+        keep_digests()
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from typing import Any
 
 from groundwork.catalog import AnySource, Catalog, PostgresSource, load_catalog
 from groundwork.errors import CatalogError, GroundworkError
+from groundwork.replay_command import add_digest, add_replay, run_digest, run_replay
 from groundwork.settings import Named, Settings, resolve_from_environment
 
 
@@ -52,7 +53,6 @@ def _parser() -> argparse.ArgumentParser:
         ("extract", _extract, "read what is new of a source into the bucket"),
         ("full-refresh", _extract, "read everything of a source again, as a new snapshot"),
         ("load", _load, "load what the ledger does not know into landing"),
-        ("replay", _load, "empty a source's landing tables and load all from the bucket again"),
     ):
         command = add(name, does, text)
         command.add_argument("source")
@@ -60,6 +60,9 @@ def _parser() -> argparse.ArgumentParser:
         if name == "full-refresh":
             told = "read this stream only; may be given several times"
             command.add_argument("--stream", action="append", default=[], help=told)
+    replay = add("replay", run_replay, "load again from the bucket, and build all that follows from scratch")
+    add_replay(replay)
+    add_digest(add("digest", run_digest, "one canonical digest per table, to compare warehouses by"))
     explain = add("explain", _explain, "follow a row back to its file, its run and its log lines")
     explain.add_argument("table", help="schema.table, e.g. visualization.orders")
     explain.add_argument("key", help="column=value")
@@ -187,15 +190,15 @@ def _extract(options: argparse.Namespace) -> int:
 
 def _load(options: argparse.Namespace) -> int:
     from groundwork.bucket import open_bucket
-    from groundwork.load import load
-    from groundwork.replay import replay
+    from groundwork.idle import load_if_new
     from groundwork.warehouses import open_warehouse
 
     settings, entry = Settings(), _catalog()[options.source]
-    bring = replay if options.name == "replay" else load
-    with open_warehouse(settings, who=f"{options.name} {entry.source}") as warehouse:
-        loaded = bring(entry, open_bucket(settings.bucket_url), warehouse)
-    print(f"{options.name}: {len(loaded.batches)} batches, {sum(loaded.rows.values())} rows")
+    bucket = open_bucket(settings.bucket_url)
+    loaded = load_if_new(
+        entry, bucket, settings, lambda: open_warehouse(settings, who=f"load {entry.source}")
+    )
+    print(f"load: {len(loaded.batches)} batches, {sum(loaded.rows.values())} rows")
     return 0
 
 

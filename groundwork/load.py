@@ -112,18 +112,31 @@ def land(
             time_limit.cut_short()
             log.info("time is up source=%s the next run loads the rest", report.source)
             break
-        _widen(warehouse, group)
-        try:
-            warehouse.land(group, run_id)
-        except (ObjectDamaged, WarehouseError):
-            for batch in group:
-                with afresh(bucket, batch, streams) as same:
-                    if len(group) == 1 and same is batch:
-                        raise
-                    warehouse.land([same], run_id)
-                    _enter(report, [same])
-        else:
-            _enter(report, group)
+        land_group(bucket, warehouse, group, report, streams=streams, run_id=run_id)
+
+
+def land_group(
+    bucket: Bucket,
+    warehouse: Warehouse,
+    group: Sequence[LandingBatch],
+    report: Loaded,
+    *,
+    streams: Collection[str] | None = None,
+    run_id: str = "",
+) -> None:
+    """Land a group of batches together, or else one by one up to the one that cannot be; see `land`."""
+    _widen(warehouse, group)
+    try:
+        warehouse.land(group, run_id)
+    except (ObjectDamaged, WarehouseError):
+        for batch in group:
+            with afresh(bucket, batch, streams) as same:
+                if len(group) == 1 and same is batch:
+                    raise
+                warehouse.land([same], run_id)
+                _enter(report, [same])
+    else:
+        _enter(report, group)
 
 
 def _widen(warehouse: Warehouse, group: Sequence[LandingBatch]) -> None:

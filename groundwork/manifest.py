@@ -7,7 +7,7 @@ found by probing keys (a few requests, however many batches there are) instead o
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -144,12 +144,17 @@ def latest_id(bucket: Bucket, source: str, known: int = 0) -> int:
         source: whose batches.
         known: a number that is known to exist, to begin the search at.
     """
+    return last_number(lambda number: bucket.exists(manifest_key(source, number)), known)
+
+
+def last_number(exists: Callable[[int], bool], known: int = 0) -> int:
+    """The last of things that are numbered from 1 without a gap; 0 when there is none."""
     step = 1
-    while bucket.exists(manifest_key(source, known + step)):
+    while exists(known + step):
         known, step = known + step, step * 2
-    while step > 1:  # the newest lies in [known, known + step)
+    while step > 1:  # the last lies in [known, known + step)
         step //= 2
-        if bucket.exists(manifest_key(source, known + step)):
+        if exists(known + step):
             known += step
     return known
 
@@ -168,20 +173,25 @@ def since(bucket: Bucket, source: str, batch_id: int) -> Iterator[Manifest]:
 
 
 def span(bucket: Bucket, source: str, first: int, last: int) -> Iterator[Manifest]:
-    """Manifests of a range of numbers, in order, read side by side.
+    """Manifests of a range of numbers, see `listed`."""
+    return listed(bucket, source, range(first, last + 1))
+
+
+def listed(bucket: Bucket, source: str, numbers: Sequence[int]) -> Iterator[Manifest]:
+    """Manifests of these numbers, in their order, read side by side.
 
     Raises:
         ObjectDamaged: when one of them is not there.
     """
     from concurrent.futures import ThreadPoolExecutor
 
-    if first == last:  # the usual case of a run; threads are not worth it
-        yield _there(bucket, source, first)
-    elif first < last:
+    if len(numbers) == 1:  # the usual case of a run; threads are not worth it
+        yield _there(bucket, source, numbers[0])
+    elif numbers:
         with ThreadPoolExecutor(8, "manifests") as pool:
-            for begin in range(first, last + 1, 64):
-                numbers = range(begin, min(begin + 64, last + 1))
-                yield from pool.map(lambda number: _there(bucket, source, number), numbers)
+            for begin in range(0, len(numbers), 64):
+                some = numbers[begin : begin + 64]
+                yield from pool.map(lambda number: _there(bucket, source, number), some)
 
 
 def _there(bucket: Bucket, source: str, batch_id: int) -> Manifest:

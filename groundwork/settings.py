@@ -9,8 +9,10 @@ looked up first, which `Keep` stands for.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
+import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -212,3 +214,29 @@ class Settings(BaseModel):
     def duckdb_file(self) -> Path:
         """The DuckDB file of the embedded warehouse."""
         return (self.duckdb_path or self.home / "warehouse.duckdb").absolute()
+
+    @property
+    def warehouse_name(self) -> str:
+        """What records call the warehouse: ``snowflake``, or a DuckDB file by its name and its place."""
+        if self.warehouse != "duckdb":
+            return self.warehouse
+        place = f"{socket.gethostname()}:{self.duckdb_file}"
+        return f"duckdb-{self.duckdb_file.stem}-{hashlib.sha256(place.encode()).hexdigest()[:8]}"
+
+    def into(self, other: str) -> Settings:
+        """The same platform with another warehouse: ``snowflake``, or the path of a DuckDB file.
+
+        Raises:
+            SettingMissing: when it is neither.
+        """
+        if not other:
+            return self
+        if other in ("duckdb", "snowflake"):
+            return self.model_copy(update={"warehouse": other})
+        path = Path(other.removeprefix("duckdb:"))
+        if path.suffix not in (".duckdb", ".db") or not path.absolute().parent.is_dir():
+            raise SettingMissing(
+                f"warehouse '{other}'", "is no warehouse",
+                fix="name snowflake, or a DuckDB file in a directory that is there: /data/other.duckdb",
+            )  # fmt: skip
+        return self.model_copy(update={"warehouse": "duckdb", "duckdb_path": path})

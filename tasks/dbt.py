@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from contextvars import Context, copy_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,38 +25,62 @@ BUILD = ["--quiet", "build", "--exclude-resource-type", "unit_test"]
 
 
 @task(task_run_name="dbt-build")
-def build(select: str = "", task_per_node: bool = False) -> list[dict[str, Any]]:
-    """Build and test models; the results are kept even when some fail.
+def build(
+    select: str = "", task_per_node: bool = False, full_refresh: bool = False, into: str = ""
+) -> list[dict[str, Any]]:
+    """Build and test models, unless nothing is new; the results are kept even when some fail.
 
     Args:
         select: dbt's selection syntax; everything when empty.
         task_per_node: make a task run of every node.
+        full_refresh: build incremental models from all of landing, new or not.
+        into: another warehouse than the settings say, see `Settings.into`.
 
     Returns:
-        One record per node. ValueError, from prefect-dbt, names every node that failed.
+        One record per node, none when nothing was new. ValueError, from prefect-dbt, names every node that
+        failed.
     """
-    from groundwork import dbt_results
+    from groundwork import dbt_results, idle
+    from groundwork.dbt_turn import writers_turn
     from groundwork.settings import Settings
+    from groundwork.warehouses.writer import writer_lock
     from tasks.lookup import platform_bucket, run_id
     from tasks.reports import report_dbt
 
-    settings, records = Settings(), []
+    settings, records = Settings().into(into), []
     bucket, target = platform_bucket(settings), settings.dbt.absolute() / "target"
-    (target / "run_results.json").unlink(missing_ok=True)  # those of an earlier run are not ours
-    try:
-        with _writers_turn(settings):
-            arguments = [*BUILD, *(["--select", *select.split()] if select else [])]
-            (copy_context() if task_per_node else Context()).run(_invoke, arguments, settings)
-    finally:
-        if (target / "run_results.json").exists():
-            records = dbt_results.store(bucket, target, run_id=run_id())
-            _tell(records)
-            report_dbt(records)
+    about, built = built_what(settings, select)
+    if not full_refresh and idle.nothing_new(bucket, settings, about, built):
+        log.info("nothing new to build select=%s", select or "everything")
+        return []
+    with writer_lock(target, "transform"):  # dbt's own files: one build at a time has them
+        (target / "run_results.json").unlink(missing_ok=True)  # those of an earlier run are not ours
+        try:
+            with writers_turn(settings) as batches:
+                arguments = [*BUILD, *(["--select", *select.split()] if select else [])]
+                arguments += ["--full-refresh"] if full_refresh else []
+                (copy_context() if task_per_node else Context()).run(_invoke, arguments, settings)
+            idle.note(bucket, settings, about, batches, built)
+        finally:
+            if (target / "run_results.json").exists():
+                records = dbt_results.store(bucket, target, run_id=run_id())
+                _tell(records)
+                report_dbt(records)
     return records
+
+
+def built_what(settings: Settings, select: str) -> tuple[str, str]:
+    """Under which name a build leaves its note, and what it was a build of."""
+    from groundwork.dbt_turn import fingerprint
+
+    name = "".join(letter if letter.isalnum() else "-" for letter in select)
+    return f"transform-{name or 'everything'}", f"{fingerprint(settings.dbt)} {select}"
 
 
 def _invoke(arguments: list[str], settings: Settings) -> None:
     from prefect_dbt import PrefectDbtRunner, PrefectDbtSettings
+
+    from groundwork.dbt_turn import let_go
 
     place, home = settings.dbt.absolute(), Path.cwd()
     found = PrefectDbtSettings(project_dir=place, profiles_dir=place)
@@ -66,7 +88,7 @@ def _invoke(arguments: list[str], settings: Settings) -> None:
         PrefectDbtRunner(settings=found, raise_on_failure=True).invoke(arguments)
     finally:
         os.chdir(home)  # dbt moves into its project
-        _let_go()
+        let_go(settings)
 
 
 def _tell(records: list[dict[str, Any]]) -> None:
@@ -81,37 +103,3 @@ def _tell(records: list[dict[str, Any]]) -> None:
                 "built node=%s status=%s seconds=%.1f",
                 record["name"], record["status"], record["execution_time"] or 0,
             )  # fmt: skip
-
-
-@contextmanager
-def _writers_turn(settings: Settings) -> Iterator[None]:
-    """Tell dbt where the warehouse is, with landing tables to read; hold DuckDB's single place."""
-    from groundwork.catalog import load_catalog
-    from groundwork.load import prepare
-    from groundwork.warehouses import open_warehouse
-    from groundwork.warehouses.writer import writer_lock
-
-    os.environ["GROUNDWORK_WAREHOUSE"] = settings.warehouse
-    with open_warehouse(settings, who="transform") as warehouse:
-        prepare(load_catalog(settings.catalog).values(), warehouse)
-    if settings.warehouse != "duckdb":
-        yield
-        return
-    os.environ["GROUNDWORK_DUCKDB_PATH"] = str(settings.duckdb_file)
-    with writer_lock(settings.duckdb_file, "transform"):
-        yield
-
-
-def _let_go() -> None:
-    """Close what dbt keeps open until the process ends, so that others can have the warehouse."""
-    from dbt.adapters import factory
-
-    forget: Callable[[], None] = factory.reset_adapters
-    forget()
-    if os.environ["GROUNDWORK_WAREHOUSE"] == "duckdb":
-        from dbt.adapters.duckdb.connections import DuckDBConnectionManager
-
-        manager: Any = DuckDBConnectionManager
-        if manager._ENV is not None:
-            manager._ENV.close()
-        manager.close_all_connections()

@@ -16,27 +16,13 @@ if TYPE_CHECKING:
 def load_source(source: str) -> Loaded:
     """Bring every batch of a source that the ledger does not know into landing."""
     from groundwork.catalog import load_catalog
-    from groundwork.load import load
+    from groundwork.idle import load_if_new
     from groundwork.settings import Settings
-    from groundwork.warehouses import open_warehouse
     from tasks.lookup import platform_bucket, run_id
+    from tasks.warehouse import platform_warehouse
 
     settings = Settings()
     entry, bucket = load_catalog(settings.catalog)[source], platform_bucket(settings)
-    with open_warehouse(settings, who=f"load {source}") as warehouse:
-        return load(entry, bucket, warehouse, run_id=run_id())
-
-
-@task(task_run_name="replay-{source}", **RETRIES)
-def replay_source(source: str) -> Loaded:
-    """Empty a source's landing tables and load every batch again from the bucket."""
-    from groundwork.catalog import load_catalog
-    from groundwork.replay import replay
-    from groundwork.settings import Settings
-    from groundwork.warehouses import open_warehouse
-    from tasks.lookup import platform_bucket, run_id
-
-    settings = Settings()
-    entry, bucket = load_catalog(settings.catalog)[source], platform_bucket(settings)
-    with open_warehouse(settings, who=f"replay {source}") as warehouse:
-        return replay(entry, bucket, warehouse, run_id=run_id())
+    return load_if_new(
+        entry, bucket, settings, lambda: platform_warehouse(settings, f"load {source}"), run_id=run_id()
+    )

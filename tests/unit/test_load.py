@@ -12,7 +12,6 @@ from groundwork.bucket import Bucket, open_bucket
 from groundwork.errors import WarehouseError
 from groundwork.extract import extract
 from groundwork.load import load, prepare
-from groundwork.replay import replay
 from groundwork.sources import Checkpoint, Cursors, Rows
 from groundwork.warehouses import LandingBatch
 from groundwork.warehouses.duckdb import DuckDB, open_duckdb
@@ -75,17 +74,6 @@ def test_a_new_column_is_null_in_older_rows_and_an_old_one_in_newer(
         ("1", "x", None),
         ("2", None, "y"),
     ]
-
-
-def test_a_replay_gives_the_same_landing(bucket: Bucket, warehouse: DuckDB) -> None:
-    commit(bucket, rows("a", "1"), rows("b", "1"))
-    commit(bucket, rows("a", "2"))
-    load(ENTRY, bucket, warehouse)
-    contents = "select * exclude (_loaded_at) from landing.shop__a order by id"
-    before = warehouse.query(contents)
-    report = replay(ENTRY, bucket, warehouse)
-    assert report.batches == [1, 2]
-    assert warehouse.query(contents) == before
 
 
 def test_one_bad_batch_stops_itself_and_what_follows(

@@ -1,0 +1,80 @@
+"""Replay batches from the bucket, with their progress told in Prefect's UI."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from prefect import task
+
+from tasks.retries import RETRIES
+
+if TYPE_CHECKING:
+    from groundwork.load import Loaded
+
+_EVERY = 2.0
+"""Seconds between two updates of the progress artifact."""
+
+
+@task(task_run_name="replay-{source}", **RETRIES)
+def replay_source(source: str, stream: str = "", since: str = "", until: str = "", into: str = "") -> Loaded:
+    """Load batches of a source again from the bucket; one that was cut short goes on where it was.
+
+    Args:
+        source: its name in the catalog.
+        stream: this one only.
+        since: the first batch, or the time from which batches were stored.
+        until: the last batch, or the time until which they were.
+        into: another warehouse than the settings say, see `groundwork.settings.Settings.into`.
+    """
+    from groundwork.catalog import load_catalog
+    from groundwork.replay import Wanted, bound, replay
+    from groundwork.settings import Settings
+    from tasks.lookup import platform_bucket, run_id
+    from tasks.warehouse import platform_warehouse
+
+    settings = Settings().into(into)
+    return replay(
+        load_catalog(settings.catalog)[source],
+        platform_bucket(settings),
+        lambda: platform_warehouse(settings, f"replay {source}"),
+        Wanted((stream,) if stream else (), bound(since), bound(until)),
+        run_id=run_id(),
+        progress=ProgressArtifact(source),
+    )
+
+
+@task(task_run_name="find-sources")
+def find_sources(source: str) -> list[str]:
+    """Names of the sources to replay: the one that is named, or all of the catalog."""
+    from groundwork.catalog import load_catalog
+    from groundwork.settings import Settings
+
+    return [source] if source else list(load_catalog(Settings().catalog))
+
+
+class ProgressArtifact:
+    """A progress bar on the run's page, made when there is something to tell."""
+
+    def __init__(self, source: str) -> None:
+        """Make nothing yet."""
+        self._source, self._told = source, 0.0
+        self._artifact: Any = None
+
+    def __call__(self, done: int, total: int, rows: int) -> None:
+        """Tell batches done, batches in all, rows so far; not more often than is seen."""
+        from prefect.artifacts import create_progress_artifact, update_progress_artifact
+
+        share = 100.0 * done / total
+        if self._artifact is None:
+            key, text = (
+                f"replay-{self._source.replace('_', '-')}",
+                f"Replay of {self._source}: {total} batches",
+            )
+            self._artifact = create_progress_artifact(share, key=key, description=text)
+        elif time.monotonic() - self._told > _EVERY or done == total:
+            text = f"Replay of {self._source}: {done:,} of {total:,} batches, {rows:,} rows"
+            update_progress_artifact(self._artifact, share, description=text)
+        else:
+            return
+        self._told = time.monotonic()
