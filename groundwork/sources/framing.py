@@ -18,6 +18,9 @@ from groundwork.sources.views import PADDING, Buffer, Bytes, Positions
 HEADER = 5
 """Bytes before a message's body: the letter and the length."""
 
+LARGEST = 1 << 30
+"""Bytes of the longest message there can be: no value of PostgreSQL is longer than 1 GB."""
+
 _COPY_DATA = ord("d")
 
 
@@ -58,7 +61,7 @@ def frame(buffer: Buffer, filled: int, candidates: Positions) -> Framed:
         else:
             found.append(np.array([at], np.int64))
         length = int(buffer.int32(np.array([at + 1]))[0])
-        if length < 4 or length > 1 << 30:
+        if not 4 <= length <= LARGEST:
             raise ProtocolError(f"byte {at} of the stream", f"a message of {length} bytes is impossible")
         if at + 1 + length > filled:
             found[-1] = found[-1][:-1]

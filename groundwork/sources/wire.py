@@ -7,16 +7,13 @@ where the speed comes from.
 
 from __future__ import annotations
 
-import select
 import socket
-import ssl
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import pg8000.native
 from pg8000.exceptions import DatabaseError, InterfaceError
 
@@ -29,28 +26,14 @@ from groundwork.errors import (
 )
 from groundwork.sources.address import Address, connect, not_signed_in
 from groundwork.sources.framing import Framed, frame, row_candidates, stream_candidates
-from groundwork.sources.views import PADDING, Buffer, Bytes
-
-CHUNK = 8 << 20
-"""Bytes received before they are decoded, when the server has that many. Columns of so many rows fit the
-processor's cache: 24 MB take a quarter more time, and more memory."""
-
-_READY = b"Z\0\0\0\5"
-"""Beginning of the message that ends every answer ("ReadyForQuery"); seeing it saves waiting for more."""
+from groundwork.sources.incoming import GATHER_SECONDS, Incoming, broken
+from groundwork.sources.views import Buffer
 
 _SIGN_OF_LIFE_SECONDS = 10.0
 """How often the server hears from us in a long transaction; silent readers are cut off."""
 
-_GATHER_SECONDS = 0.2
-"""How long to gather bytes before decoding what there is."""
-
 _COPY_SECONDS = 5.0
 """The same for a copy, whose end shows itself: few large pieces cost less than many small ones."""
-
-_SIP = 64 << 10
-"""After fewer bytes than this the next ones are waited for a little."""
-
-_SIP_SECONDS = 0.001
 
 PINNED = {
     # The settings that decide how values are printed; a server's, role's or database's own would differ.
@@ -210,7 +193,7 @@ class Connection:
         """End the stream; on return the server has stored the last acknowledgement."""
         self._send(b"c\0\0\0\x04")
         while True:
-            buffer, filled = self._incoming.gather_answer(_GATHER_SECONDS)
+            buffer, filled = self._incoming.gather_answer(GATHER_SECONDS)
             framed = frame(buffer, filled, stream_candidates(buffer.bytes, filled))
             self._incoming.keep(framed.consumed)
             if framed.other and self._control(self._incoming) == "Z":
@@ -234,7 +217,7 @@ class Connection:
         try:
             self._socket.sendall(message)
         except OSError as error:
-            raise _broken(self.where) from error
+            raise broken(self.where) from error
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -244,132 +227,7 @@ class Connection:
             fields = error.args[0] if error.args and isinstance(error.args[0], dict) else {}
             raise _translated(self.where, fields) from error
         except (InterfaceError, OSError, struct.error) as error:
-            raise _broken(self.where) from error
-
-
-class Incoming:
-    """Bytes from a socket, gathered in one flat buffer at a time."""
-
-    def __init__(self, sock: socket.socket, where: str) -> None:
-        """Begin with nothing received."""
-        self._socket, self._where = sock, where
-        self._content: Bytes = np.empty(CHUNK + PADDING, np.uint8)
-        self._filled = 0
-
-    def gather(self, wanted: bytes = b"") -> tuple[Buffer, int, bool]:
-        """Receive until the buffer is full, or ``wanted`` came, or bytes have waited long enough.
-
-        Args:
-            wanted: bytes that end the wait.
-
-        Returns:
-            The buffer, how many bytes of it are data (perhaps no more than before), and whether ``wanted``
-            is among those that came.
-        """
-        searched, seen = self._filled, False
-
-        def came() -> bool:
-            nonlocal searched, seen
-            seen = wanted in self._content[searched : self._filled].tobytes()
-            searched = max(self._filled - len(wanted), 0)
-            return seen
-
-        self._fill(_GATHER_SECONDS, came if wanted else bool)
-        return Buffer(self._content), self._filled, seen
-
-    def gather_answer(self, seconds: float) -> tuple[Buffer, int]:
-        """Receive until the buffer is full, or the server's answer ends, or bytes have waited long enough.
-
-        Args:
-            seconds: how long they may wait.
-
-        Returns:
-            The buffer, and how many bytes of it are data.
-        """
-        # Nothing follows the end of an answer, so to look at the last bytes is enough.
-        self._fill(0 if self._ended() else seconds, self._ended)
-        return Buffer(self._content), self._filled
-
-    def _ended(self) -> bool:
-        return self._content[max(self._filled - len(_READY) - 1, 0) : self._filled].tobytes()[:-1] == _READY
-
-    def _fill(self, seconds: float, done: Callable[[], bool]) -> None:
-        """Receive until ``done``, asked after each time that something came, or the time is over."""
-        deadline = time.monotonic() + seconds
-        if self._filled >= len(self._content) // 2:  # what is left is the beginning of a large message
-            self._grow()
-        before = self._filled
-        while self._filled < len(self._content) - PADDING:
-            if not self._arrived(max(deadline - time.monotonic(), 0)):
-                return
-            try:
-                count = self._receive()
-            except SourceUnreachable:
-                if self._filled > before:  # the last thing said may be why; the next call raises
-                    return
-                raise
-            if done() or time.monotonic() > deadline:
-                return
-            if count < _SIP and not self._arrived(0):
-                # The log comes a message at a time: to be woken for each would cost more than to decode it.
-                time.sleep(_SIP_SECONDS)
-
-    def keep(self, consumed: int, *, fresh: bool = True) -> None:
-        """Drop received bytes up to a position.
-
-        Args:
-            consumed: that position.
-            fresh: go on in a new buffer, because columns point into this one. Else it is used again: memory
-                that was never touched costs more than the bytes that are copied into it.
-        """
-        rest = self._content[consumed : self._filled]
-        size = max(CHUNK, 2 * len(rest)) + PADDING
-        if fresh or len(self._content) != size:
-            content = np.empty(size, np.uint8)
-            content[: len(rest)] = rest
-            self._content = content
-        else:
-            self._content[: len(rest)] = rest.copy()
-        self._filled = len(rest)
-
-    def message(self) -> tuple[str, bytes]:
-        """One whole message from the beginning of the buffer: letter and body."""
-        while self._filled < 5:
-            self._receive()
-        length = int.from_bytes(self._content[1:5].tobytes(), "big")
-        while self._filled < 1 + length:
-            if 1 + length > len(self._content) - PADDING:
-                self._grow()
-            self._receive()
-        letter, body = chr(self._content[0]), self._content[5 : 1 + length].tobytes()
-        self._content[: self._filled - 1 - length] = self._content[1 + length : self._filled].copy()
-        self._filled -= 1 + length
-        return letter, body
-
-    def next_is_data(self) -> bool:
-        """Whether a data message is at hand."""
-        return self._filled > 0 and self._content[0] == ord("d")
-
-    def _grow(self) -> None:
-        larger = np.empty(2 * len(self._content), np.uint8)
-        larger[: self._filled] = self._content[: self._filled]
-        self._content = larger
-
-    def _arrived(self, seconds: float) -> bool:
-        if isinstance(self._socket, ssl.SSLSocket) and self._socket.pending():
-            return True
-        return bool(select.select([self._socket], [], [], seconds)[0])
-
-    def _receive(self) -> int:
-        room = self._content.data[self._filled : len(self._content) - PADDING]
-        try:
-            count = self._socket.recv_into(room)
-        except OSError as error:
-            raise _broken(self._where) from error
-        if not count:
-            raise _broken(self._where)
-        self._filled += count
-        return count
+            raise broken(self.where) from error
 
 
 def quoted(name: str) -> str:
@@ -380,13 +238,6 @@ def quoted(name: str) -> str:
 def _query(sql: str) -> bytes:
     encoded = sql.encode() + b"\0"
     return b"Q" + struct.pack(">I", len(encoded) + 4) + encoded
-
-
-def _broken(where: str) -> SourceUnreachable:
-    return SourceUnreachable(
-        where, "the connection broke", why="nothing was committed since the last manifest",
-        fix="run again: it goes on from there",
-    )  # fmt: skip
 
 
 _KINDS: dict[str, tuple[type[SourceError], str]] = {

@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groundwork.errors import SlotLost, SourceRefused, SourceUnreachable
-from groundwork.sources import wire
+from groundwork.errors import ProtocolError, SlotLost, SourceRefused, SourceUnreachable
+from groundwork.sources import incoming
 from groundwork.sources.address import Address
+from groundwork.sources.incoming import Incoming
 from groundwork.sources.slot import lsn_number, lsn_text, slot_name
-from groundwork.sources.wire import Incoming, quoted
+from groundwork.sources.wire import quoted
 
 
 def test_an_address_is_read_whole_and_shown_without_its_password() -> None:
@@ -66,8 +67,8 @@ def test_errors_survive_being_carried_between_processes() -> None:
 def test_a_large_message_that_trickles_in_does_not_grow_the_buffer_beyond_need(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(wire, "CHUNK", 1 << 16)
-    monkeypatch.setattr(wire, "_GATHER_SECONDS", 0.001)
+    monkeypatch.setattr(incoming, "CHUNK", 1 << 16)
+    monkeypatch.setattr(incoming, "GATHER_SECONDS", 0.001)
     ours, theirs = socket.socketpair()
     body = b"x" * 300_000
     message = b"d" + struct.pack(">I", len(body) + 4) + body
@@ -79,43 +80,52 @@ def test_a_large_message_that_trickles_in_does_not_grow_the_buffer_beyond_need(
 
     sender = threading.Thread(target=trickle)
     with ours:
-        incoming = Incoming(ours, "here")
+        received = Incoming(ours, "here")
         sender.start()
         rounds, filled = 0, 0
         while filled < len(message):
-            buffer, filled, _ = incoming.gather()
+            buffer, filled, _ = received.gather()
             rounds += 1
             assert len(buffer.bytes) < 4 * len(message)
         assert buffer.bytes[:filled].tobytes() == message
         with pytest.raises(SourceUnreachable, match="here: the connection broke"):
-            incoming.gather()
-            incoming.gather()
+            received.gather()
+            received.gather()
     sender.join()
 
 
 def test_what_is_wanted_ends_the_waiting_wherever_it_was_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wire, "_GATHER_SECONDS", 30)
+    monkeypatch.setattr(incoming, "GATHER_SECONDS", 30)
     for cut in (1, 5, 9):
         ours, theirs = socket.socketpair()
         with ours, theirs:
-            incoming = Incoming(ours, "here")
+            received = Incoming(ours, "here")
             theirs.sendall(b"before " + b"the barrier"[:cut])
             sender = threading.Timer(0.05, theirs.sendall, [b"the barrier"[cut:] + b" after"])
             sender.start()
-            buffer, filled, seen = incoming.gather(b"the barrier")
+            buffer, filled, seen = received.gather(b"the barrier")
             sender.join()
             assert seen
             assert b"the barrier" in buffer.bytes[:filled].tobytes()
 
 
-def test_kept_bytes_stand_before_what_comes() -> None:
+def test_kept_receivedstand_before_what_comes() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        incoming = Incoming(ours, "here")
+        received = Incoming(ours, "here")
         theirs.sendall(b"abcdef")
-        first, filled, _ = incoming.gather(b"f")
-        incoming.keep(4)
+        first, filled, _ = received.gather(b"f")
+        received.keep(4)
         theirs.sendall(b"gh")
-        second, filled, _ = incoming.gather(b"h")
+        second, filled, _ = received.gather(b"h")
         assert second.bytes[:filled].tobytes() == b"efgh"
         assert first.bytes[:6].tobytes() == b"abcdef"  # columns may still point there
+
+
+@pytest.mark.parametrize("length", [0, 3, (1 << 30) + 1, (1 << 32) - 1])
+def test_a_length_that_cannot_be_is_no_reason_to_wait_or_to_take_memory(length: int) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(b"E" + struct.pack(">I", length) + b"SERROR")
+        with pytest.raises(ProtocolError, match=f"here: a message of {length} bytes is impossible"):
+            Incoming(ours, "here").message()

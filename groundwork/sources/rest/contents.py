@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import re
 
 from msgspec import Raw
 
 from groundwork.catalog import RestStream
+from groundwork.errors import AnswerUnusable
 from groundwork.sources.rest.expected import Required, check_content, check_emptiness
 from groundwork.sources.rest.formats import pieces, unpacked
 from groundwork.sources.rest.records import NOTHING, CutPage, PageCutter
@@ -42,7 +44,22 @@ class Contents:
             found = pieces(io.BytesIO(body), self._stream, where, LARGEST_BODY)
             page = as_page([record for piece in found for record in piece])
         self._required.check(page.records, where)
+        if header := self._stream.paging.total_header:
+            page = dataclasses.replace(page, total=_counted(answer.headers.get(header, ""), header, where))
         return page
+
+
+_COUNT = re.compile(r"(?:.*/)?\s*(\d+)\s*")
+
+
+def _counted(text: str, header: str, where: str) -> int:
+    match = _COUNT.fullmatch(text)
+    if match is None:
+        raise AnswerUnusable(
+            where, f"the header '{header}' gives no total where the catalog says it would",
+            fix="check paging.total_header, or take it out",
+        )  # fmt: skip
+    return int(match[1])
 
 
 def as_page(records: list[Raw]) -> CutPage:

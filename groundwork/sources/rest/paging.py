@@ -47,9 +47,15 @@ class Part:
         """A path with its placeholders filled; nothing in a value can lead to another path."""
         return PLACEHOLDER.sub(lambda match: quote(self.values[match[1]], safe=""), endpoint)
 
-    def text(self, value: str) -> str:
-        """A parameter with its placeholders filled."""
-        return PLACEHOLDER.sub(lambda match: self.values[match[1]], value)
+    def filled(self, value: Any) -> Any:
+        """A parameter with its placeholders filled, however deep they stand in it."""
+        if isinstance(value, str):
+            return PLACEHOLDER.sub(lambda match: self.values[match[1]], value)
+        if isinstance(value, list):
+            return [self.filled(inner) for inner in value]
+        if isinstance(value, dict):
+            return {name: self.filled(inner) for name, inner in value.items()}
+        return value
 
 
 WHOLE = Part()
@@ -81,11 +87,10 @@ class Pager:
         self.part = part
         self._url = URL(f"{access.base}/{part.path(stream.endpoint.lstrip('/'))}")
         self._parameters: dict[str, Any] = {
-            name: part.text(value) if isinstance(value, str) else value
-            for name, value in stream.parameters.items()
+            name: part.filled(value) for name, value in stream.parameters.items()
         } | part.parameters
         if since is not None and stream.cursor:
-            self._parameters[stream.cursor.parameter] = since
+            self._parameters[stream.cursor.parameter] = stream.cursor.written.replace("{cursor}", since)
         if self._paging.size_parameter:
             self._parameters[self._paging.size_parameter] = self._paging.size
 
@@ -205,7 +210,10 @@ class Pager:
             return None if value is None else {"cursor": value}
         if kind == "continue_object":
             return None if page.next is None else {"continue": self._continued(page.next)}
-        target = page.next if kind == "json_link" else answer.next_link if kind == "header_link" else None
+        target = page.next if kind == "json_link" else None
+        if kind == "header_link":
+            named = self._paging.header
+            target = answer.headers.get(named) or None if named else answer.next_link
         return None if target is None else self._link(target, answer.url)
 
     def _continued(self, text: str) -> dict[str, str | int | bool]:

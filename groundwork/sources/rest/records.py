@@ -103,7 +103,7 @@ class PageCutter:
                 fix="ask the same with a browser or curl to read it",
             )  # fmt: skip
         records = found["records"] if "records" in self._paths else top
-        if records is None and self._stream.null_is_empty:
+        if self._stream.null_is_empty and (records is None or (records is UNSET and not _looks_failed(body))):
             records = []
         if records is None or records is UNSET:
             raise self._unlike(body, where, "null" if records is None else "")
@@ -131,9 +131,9 @@ class PageCutter:
         elif problem:
             what, fix = f"the answer has another shape than the catalog says: {problem}", ""
         else:
-            what, fix = f"there is no '{path}' in the answer (keys: {shown})", ""
-        looks_failed = any(key.lower() in ("error", "errors", "message", "detail") for key in keys)
-        why = "it looks like an error that came with status 200" if looks_failed else ""
+            what = f"there is no '{path}' in the answer (keys: {shown})"
+            fix = "" if keys else "if the API leaves it out for no records, set 'null_is_empty: true'"
+        why = "it looks like an error that came with status 200" if _looks_failed(body) else ""
         fix = fix or "check the stream's 'records' and paging paths against an answer of the API"
         return AnswerUnusable(where, what, why=why, fix=fix)
 
@@ -283,6 +283,10 @@ def _keys(body: bytes) -> list[str]:
     except msgspec.MsgspecError:
         return []
     return [key for key in top if _KEY.fullmatch(key.encode())]
+
+
+def _looks_failed(body: bytes) -> bool:
+    return any(key.lower() in ("error", "errors", "message", "detail", "error_code") for key in _keys(body))
 
 
 def _no(value: Any) -> bool:
