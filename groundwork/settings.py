@@ -216,6 +216,11 @@ class Settings(BaseModel):
         return (self.duckdb_path or self.home / "warehouse.duckdb").absolute()
 
     @property
+    def dbt_target(self) -> Path:
+        """Where dbt writes what it compiled, and how it went: DBT_TARGET_PATH, else in its project."""
+        return Path(os.environ.get("DBT_TARGET_PATH") or self.dbt / "target").absolute()
+
+    @property
     def warehouse_name(self) -> str:
         """What records call the warehouse: ``snowflake``, or a DuckDB file by its name and its place."""
         if self.warehouse != "duckdb":

@@ -48,7 +48,7 @@ def build(
     from tasks.reports import report_dbt
 
     settings, records = Settings().into(into), []
-    bucket, target = platform_bucket(settings), settings.dbt.absolute() / "target"
+    bucket, target = platform_bucket(settings), settings.dbt_target
     about, built = built_what(settings, select)
     if not full_refresh and idle.nothing_new(bucket, settings, about, built):
         log.info("nothing new to build select=%s", select or "everything")
