@@ -98,7 +98,7 @@ def _table(
     warehouse: Warehouse, schema: str, table: str, earlier: Digests | None, largest: int | None
 ) -> TableDigest:
     try:
-        counted = int(warehouse.query(f'select count(*) from {schema}."{table}"')[0][0])
+        counted = warehouse.count(schema, table)
         before = earlier.tables.get(f"{schema}.{table}") if earlier and schema == LANDING else None
         if earlier and before and not before.why and table != LEDGER:
             # Sums of parts add up; a count that does not says that rows were taken away.

@@ -148,6 +148,9 @@ class Warehouse(Protocol):
     def tables(self, schema: str) -> list[str]:
         """Names of a schema's tables and views, sorted; empty when there is no such schema."""
 
+    def count(self, schema: str, table: str) -> int:
+        """Rows of a table or view."""
+
     def digest(self, schema: str, table: str, leave_out: Collection[str], after: str = "") -> Digest:
         """The canonical digest of a table or view, see `groundwork.warehouses.canonical`.
 

@@ -203,6 +203,9 @@ class DuckDB:
         )
         return [name for (name,) in found]
 
+    def count(self, schema: str, table: str) -> int:  # noqa: D102
+        return int(self.query(f"select count(*) from {quoted(schema)}.{quoted(table)}")[0][0])
+
     def digest(  # noqa: D102
         self, schema: str, table: str, leave_out: Collection[str], after: str = ""
     ) -> Digest:

@@ -1,8 +1,7 @@
 """Snowflake: objects are copied from the bucket by the warehouse itself, or from a stage that we fill.
 
 The session begins with the first statement: a run with nothing to load opens none, so nothing wakes the
-virtual warehouse. A load is one transaction: a row that only one loader at a time can hold, one COPY per
-table (or few), the ledger's rows. Tables are made and widened before it, since DDL would end it.
+virtual warehouse. Tables are made and widened before a load's transaction, since DDL would end it.
 
 What Snowflake answers in a run is tested with an emulator and can be with an account: docs/snowflake.md.
 """
@@ -10,42 +9,20 @@ What Snowflake answers in a run is tested with an emulator and can be with an ac
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 from typing import Any
 
-from groundwork.errors import ObjectDamaged
-from groundwork.manifest import Manifest, now
-from groundwork.warehouses import (
-    INSTANT,
-    LANDING,
-    LEDGER,
-    LEDGER_COLUMNS,
-    TEXT,
-    LandingBatch,
-    LandingObject,
-    ledger_row,
-)
+from groundwork.warehouses import INSTANT, LANDING, LEDGER, TEXT, LandingBatch
+from groundwork.warehouses.canonical import Digest, digest_of, digest_sql
+from groundwork.warehouses.snowflake_landing import TURNS, Load, turn
 from groundwork.warehouses.snowflake_login import SnowflakeLogin
-from groundwork.warehouses.snowflake_session import Session, StatementRefused, query_tag
-from groundwork.warehouses.snowflake_sql import (
-    FILES_PER_COPY,
-    TYPES,
-    StagedFile,
-    copy_statement,
-    in_bucket,
-    landing_table,
-    literal,
-    quoted,
-    stored_name,
-    told_name,
-)
+from groundwork.warehouses.snowflake_session import Session, query_tag
+from groundwork.warehouses.snowflake_sql import TYPES, landing_table, quoted, stored_name, told_name
+from groundwork.warehouses.snowflake_text import DIALECT, kind_of
 
 log = logging.getLogger(__name__)
 
-TURNS = "_turns"
-"""One row per source, updated by each load: whoever updates it makes other loads of the source wait."""
 _NEVER_NULL = ("_batch_id", "_file")
 """A file that Snowflake names otherwise than we expect must not land without its name."""
 
@@ -114,24 +91,45 @@ class Snowflake:
         return int(found[0][0] or 0)
 
     def land(self, batches: Sequence[LandingBatch], run_id: str) -> None:  # noqa: D102
-        loaded_at = now().replace(tzinfo=None)
         source = batches[0].manifest.source
-        staged = self._staged(batches)
-        with self._turn(source, run_id):
-            self._clear(source, batches)
-            for stream, files in staged.items():
-                for first in range(0, len(files), FILES_PER_COPY):
-                    self._copy(f"{source}__{stream}", files[first : first + FILES_PER_COPY], loaded_at)
-            self._enter(batches, loaded_at, run_id)
+        tables = dict.fromkeys(
+            f"{source}__{found.stored.stream}" for batch in batches for found in batch.objects
+        )
+        spelled = {table: _Spelling(self._landing()[stored_name(table)]) for table in tables}
+        Load(self._session, self._login, source, spelled).run(batches, run_id)
 
     def forget(self, source: str, tables: Sequence[str]) -> None:  # noqa: D102
         there = [table for table in tables if stored_name(table) in self._landing()]
         if stored_name(LEDGER) not in self._landing():
             return
-        with self._turn(source, ""):
+        with turn(self._session, source, ""):
             for table in there:
                 self.query(f"delete from {landing_table(table)}")
             self.query(f"delete from {landing_table(LEDGER)} where source = ?", [source])
+
+    def tables(self, schema: str) -> list[str]:  # noqa: D102
+        found = self.query(
+            "select distinct table_name from information_schema.columns where table_schema = ?",
+            [stored_name(schema)],
+        )
+        return sorted(told_name(name) for (name,) in found)
+
+    def count(self, schema: str, table: str) -> int:  # noqa: D102
+        return int(self.query(f"select count(*) from {schema}.{quoted(table)}")[0][0])
+
+    def digest(  # noqa: D102
+        self, schema: str, table: str, leave_out: Collection[str], after: str = ""
+    ) -> Digest:
+        described = self.query(
+            "select column_name, data_type from information_schema.columns"
+            " where table_schema = ? and table_name = ?",
+            [stored_name(schema), stored_name(table)],
+        )
+        counted = {told_name(name): kind for name, kind in described if told_name(name) not in leave_out}
+        kinds = {name: kind_of(f"{schema}.{table}.{name}", kind) for name, kind in counted.items()}
+        where, parameters = ("_batch_id > ?", [after]) if after else ("", [])
+        statement = digest_sql(DIALECT, f"{schema}.{quoted(table)}", kinds, where)
+        return digest_of(self.query(statement, parameters)[0])
 
     def _landing(self) -> dict[str, dict[str, str]]:
         """Every landing table with its columns, asked for once."""
@@ -158,117 +156,15 @@ class Snowflake:
             turns = {"source": TEXT, "load_run_id": TEXT, "taken_at": INSTANT}
             self.widen(TURNS, turns)
 
-    def _staged(self, batches: Sequence[LandingBatch]) -> dict[str, list[StagedFile]]:
-        """Every object by stream, and where Snowflake finds it; an internal stage is sent them."""
-        staged: dict[str, list[StagedFile]] = {}
-        for batch in batches:
-            for arriving in batch.objects:
-                if self.reads_bucket:
-                    file = in_bucket(arriving, batch.manifest)
-                else:
-                    file = self._sent(arriving, batch.manifest)
-                staged.setdefault(arriving.stored.stream, []).append(file)
-        return staged
 
-    def _sent(self, arriving: LandingObject, batch: Manifest) -> StagedFile:
-        path = arriving.file()
-        where = literal(path.absolute().as_uri())
-        self.query(f"put {where} @{self._login.stage}/{batch.source} auto_compress = false overwrite = true")
-        name = f"{batch.source}/{path.name}"
-        return StagedFile(arriving, batch, name, name)
+class _Spelling(dict[str, str]):
+    """How a landing table spells a column, whatever case its name came in."""
 
-    def _clear(self, source: str, batches: Sequence[LandingBatch]) -> None:
-        """Remove what an earlier load of these batches left; tables are left alone if there was none."""
-        names = [batch.manifest.name for batch in batches]
-        marks = ", ".join("?" for _ in names)
-        whole = [batch.manifest.name for batch in batches if batch.whole]
-        known = len(whole) < len(batches)
-        if whole:
-            entered = self._session.changed(
-                f"delete from {landing_table(LEDGER)} where source = ?"
-                f" and batch_id in ({', '.join('?' for _ in whole)})",
-                [source, *whole],
-            )
-            known = known or entered > 0
-        if known:
-            streams = dict.fromkeys(found.stored.stream for batch in batches for found in batch.objects)
-            for stream in streams:
-                table = landing_table(f"{source}__{stream}")
-                self.query(f"delete from {table} where _batch_id in ({marks})", names)
+    def __init__(self, present: Mapping[str, str]) -> None:
+        super().__init__({folded: told_name(stored) for folded, stored in present.items()})
 
-    def _copy(self, table: str, files: Sequence[StagedFile], loaded_at: datetime) -> None:
-        present = self._landing()[stored_name(table)]
-        fields = dict.fromkeys(name for file in files for name in file.arriving.stored.columns)
-        columns = {name: told_name(present[_folded(name)]) for name in fields}
-        statement = copy_statement(
-            table, columns, files, self._login.stage, loaded_at, purge=not self.reads_bucket
-        )
-        with _about(files):
-            answers = self.query(statement)
-        rows = sum(int(answer[3]) for answer in answers)
-        wanted = sum(file.arriving.stored.rows for file in files)
-        if rows != wanted:
-            raise ObjectDamaged(
-                self._login.where,
-                f"copied {rows} rows into {table}, the manifests of {len(files)} objects say {wanted}",
-                why=f"the first object is {files[0].arriving.url}",
-                fix=f"check that the stage {self._login.stage} is the bucket, and restore what was altered;"
-                " nothing was loaded",
-            )
-
-    def _enter(self, batches: Sequence[LandingBatch], loaded_at: datetime, run_id: str) -> None:
-        rows = [ledger_row(batch.manifest, loaded_at, run_id) for batch in batches if batch.whole]
-        if not rows:
-            return
-        marks = ", ".join("?" for _ in LEDGER_COLUMNS)
-        given = [
-            value.isoformat(" ") if isinstance(value, datetime) else value
-            for row in rows
-            for value in (row[name] for name in LEDGER_COLUMNS)
-        ]
-        self.query(
-            f"insert into {landing_table(LEDGER)} ({', '.join(map(quoted, LEDGER_COLUMNS))})"
-            f" values {', '.join(f'({marks})' for _ in rows)}",
-            given,
-        )
-
-    @contextmanager
-    def _turn(self, source: str, run_id: str) -> Iterator[None]:
-        """A transaction in which no other load of the source runs.
-
-        Snowflake holds what an UPDATE touched until the transaction ends (Snowflake, "Transactions": resource
-        locking), and a DELETE or COPY alone would let two loads of one batch through side by side.
-        """
-        take = f"update {landing_table(TURNS)} set load_run_id = ?, taken_at = sysdate() where source = ?"
-        self.query("begin")
-        try:
-            if not self._session.changed(take, [run_id, source]):
-                self.query("rollback")
-                self.query(f"insert into {landing_table(TURNS)} (source) values (?)", [source])
-                self.query("begin")
-                self._session.changed(take, [run_id, source])
-            yield
-        except BaseException:
-            self.query("rollback")
-            raise
-        self.query("commit")
-
-
-@contextmanager
-def _about(files: Sequence[StagedFile]) -> Iterator[None]:
-    """A refusal that names one of the files is about that object."""
-    try:
-        yield
-    except StatementRefused as error:
-        for file in files:
-            if file.name in error.told or file.filename in error.told:
-                raise ObjectDamaged(
-                    file.arriving.url,
-                    f"cannot be read by Snowflake ({error.number})",
-                    why=f"query {error.query_id} has the details",
-                    fix="restore the object from the bucket's versions; nothing of the batch was loaded",
-                ) from error
-        raise
+    def __getitem__(self, name: str) -> str:
+        return super().__getitem__(_folded(name))
 
 
 def _folded(name: str) -> str:

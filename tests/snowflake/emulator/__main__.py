@@ -18,6 +18,7 @@ import uvicorn
 from tests.snowflake.emulator import (
     answers,
     corrections,
+    formats,
     journal,
     keypair,
     merging,
@@ -41,6 +42,7 @@ def main() -> None:
     for pair in given.key:
         keypair.register(*pair.split("=", 1))
     corrections.install()
+    formats.install()
     statements.install()
     merging.install()
     sessions.install()

@@ -1,0 +1,52 @@
+"""Texts by format, and exact sums.
+
+fakesnow passes over the format of TO_CHAR, has none of TO_NUMBER, and sums numbers as floats.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fakesnow.cursor import FakeSnowflakeCursor
+from sqlglot import exp
+
+_INSTANTS = {
+    "YYYY-MM-DD": "%Y-%m-%d",
+    "YYYY-MM-DD HH24:MI:SS.FF6": "%Y-%m-%d %H:%M:%S.%f",
+    "HH24:MI:SS.FF6": "%H:%M:%S.%f",
+}
+
+
+def install() -> None:
+    """Translate them before fakesnow does."""
+    transform = FakeSnowflakeCursor._transform
+
+    def formatted(self: Any, expression: Any, params: Any) -> Any:
+        return transform(self, expression.transform(_translated), params)
+
+    FakeSnowflakeCursor._transform = formatted
+
+
+def _translated(node: Any) -> Any:
+    """One node; what takes its place is not looked into any more, so what is in it comes first."""
+    if not isinstance(node, (exp.ToChar, exp.ToNumber, exp.Sum)):
+        return node
+    node = node.copy()
+    node.set("this", node.this.transform(_translated))
+    told = node.args.get("format").name if isinstance(node.args.get("format"), exp.Literal) else ""
+    if isinstance(node, exp.ToChar) and told in _INSTANTS:
+        return _call("strftime", node.this, _INSTANTS[told])
+    if isinstance(node, exp.ToChar) and told.lower().endswith("ee"):
+        digits = told.lower().rstrip("e").partition(".")[2]
+        return _call("format", exp.Literal.string(f"{{:.{len(digits)}e}}"), node.this)
+    if isinstance(node, exp.ToNumber) and told and not told.strip("X"):
+        digits = exp.DPipe(this=exp.Literal.string("0x"), expression=node.this)
+        return exp.cast(digits, "bigint", dialect="duckdb")
+    if isinstance(node, exp.Sum):
+        return _call("sum", node.this)  # DuckDB's: exact for whole numbers and decimals, as Snowflake's
+    return node
+
+
+def _call(name: str, *given: Any) -> Any:
+    arguments = [exp.Literal.string(value) if isinstance(value, str) else value for value in given]
+    return exp.Anonymous(this=name, expressions=arguments)
