@@ -1,0 +1,176 @@
+"""What is not what it should be: one clear error that names it and the way out, and nothing half-loaded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from groundwork.bucket import Bucket, open_bucket
+from groundwork.errors import GroundworkError, LedgerDisagrees, ObjectDamaged
+from groundwork.load import load
+from groundwork.manifest import manifest_key, read
+from groundwork.warehouses.duckdb import DuckDB, open_duckdb
+from tests.unit.test_replay import ENTRY, commit, rows
+
+
+@pytest.fixture
+def bucket(tmp_path: Path) -> Bucket:
+    """Five batches of two streams."""
+    bucket = open_bucket((tmp_path / "bucket").as_uri())
+    for number in range(1, 6):
+        commit(bucket, rows("a", str(number)), rows("b", str(number)))
+    return bucket
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path) -> Iterator[DuckDB]:
+    with open_duckdb(tmp_path / "w.duckdb", who="a test") as opened:
+        yield opened
+
+
+def key_of(bucket: Bucket, number: int) -> str:
+    """The second object of a batch: the first one is good."""
+    there = read(bucket, "shop", number)
+    assert there is not None
+    return there.objects[1].key
+
+
+def flipped(bucket: Bucket, key: str) -> None:
+    body = bytearray(bucket.get(key))
+    body[len(body) // 2] ^= 1
+    bucket.put(key, bytes(body))
+
+
+def truncated(bucket: Bucket, key: str) -> None:
+    bucket.put(key, bucket.get(key)[:-7])
+
+
+def emptied(bucket: Bucket, key: str) -> None:
+    bucket.put(key, b"")
+
+
+def exchanged(bucket: Bucket, key: str) -> None:
+    bucket.put(key, bucket.get(key_of(bucket, 1)))
+
+
+def removed(bucket: Bucket, key: str) -> None:
+    bucket.delete(key)
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (flipped, r"has other content than its manifest says \(sha256\)"),
+        (truncated, r"has \d+ bytes, its manifest says \d+"),
+        (emptied, r"has 0 bytes, its manifest says \d+"),
+        (exchanged, r"(has other content than its manifest says|has \d+ bytes, its manifest says)"),
+        (removed, r"is missing, though manifest 0000000003 of shop lists it"),
+    ],
+)
+def test_an_object_that_is_not_what_its_manifest_says(
+    bucket: Bucket, warehouse: DuckDB, damage: Callable[[Bucket, str], None], told: str
+) -> None:
+    key = key_of(bucket, 3)
+    kept = bucket.get(key)
+    damage(bucket, key)
+    with pytest.raises(ObjectDamaged, match=told) as raised:
+        load(ENTRY, bucket, warehouse)
+    assert raised.value.where == f"{bucket.url}/{key}"
+    assert "restore the object from the bucket's versions" in raised.value.fix
+    holds(warehouse, [1, 2])
+    bucket.put(key, kept)
+    assert load(ENTRY, bucket, warehouse).batches == [3, 4, 5]
+    holds(warehouse, [1, 2, 3, 4, 5])
+
+
+def holds(warehouse: DuckDB, batches: list[int]) -> None:
+    """Exactly these batches are there: rows of both streams, and the ledger."""
+    for table, column in (("shop__a", "_batch_id"), ("shop__b", "_batch_id"), ("_batches", "batch_id")):
+        found = warehouse.query(f"select {column} from landing.{table} order by 1")
+        assert [int(name) for (name,) in found] == batches, table
+
+
+MISSING = r"is missing, though (batch 000000000\d follows|later batches are there)"
+
+
+@pytest.mark.parametrize("missing", [1, 2, 4])
+def test_a_manifest_that_is_missing_among_others(bucket: Bucket, warehouse: DuckDB, missing: int) -> None:
+    key = manifest_key("shop", missing)
+    kept = bucket.get(key)
+    bucket.delete(key)
+    with pytest.raises(ObjectDamaged, match=MISSING) as raised:
+        load(ENTRY, bucket, warehouse)
+    assert raised.value.where == f"{bucket.url}/{key}"
+    holds(warehouse, [])
+    bucket.put(key, kept)
+    assert load(ENTRY, bucket, warehouse).batches == [1, 2, 3, 4, 5]
+
+
+def test_a_manifest_that_is_missing_after_what_is_loaded(bucket: Bucket, warehouse: DuckDB) -> None:
+    load(ENTRY, bucket, warehouse)
+    for number in (6, 7):
+        commit(bucket, rows("a", str(number)), rows("b", str(number)))
+    bucket.delete(manifest_key("shop", 6))
+    with pytest.raises(ObjectDamaged, match=r"0000000006.json: is missing, though batch 0000000007 follows"):
+        load(ENTRY, bucket, warehouse)
+    holds(warehouse, [1, 2, 3, 4, 5])
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b'{"source": "shop"}', b"PAR1"])
+def test_a_manifest_that_is_none(bucket: Bucket, warehouse: DuckDB, body: bytes) -> None:
+    bucket.put(manifest_key("shop", 5), body)
+    with pytest.raises(ObjectDamaged, match=r"shop/manifests/0000000005.json: is not a manifest") as raised:
+        load(ENTRY, bucket, warehouse)
+    assert "restore the object" in raised.value.fix
+
+
+def test_a_manifest_of_the_future(bucket: Bucket, warehouse: DuckDB) -> None:
+    altered(bucket, 5, version=99)
+    with pytest.raises(ObjectDamaged, match=r"has format 99, this Groundwork reads up to \d+. Upgrade"):
+        load(ENTRY, bucket, warehouse)
+
+
+def altered(bucket: Bucket, number: int, **values: Any) -> None:
+    key = manifest_key("shop", number)
+    bucket.put(key, json.dumps(json.loads(bucket.get(key)) | values).encode())
+
+
+def test_a_ledger_that_knows_more_than_the_bucket(bucket: Bucket, warehouse: DuckDB) -> None:
+    load(ENTRY, bucket, warehouse)
+    bucket.delete(manifest_key("shop", 5))
+    with pytest.raises(LedgerDisagrees, match="knows batch 0000000005, which the bucket does not") as raised:
+        load(ENTRY, bucket, warehouse)
+    assert f"{bucket.url}/shop/manifests/0000000005.json is missing" in raised.value.why
+    assert "python -m groundwork replay shop" in raised.value.fix
+    holds(warehouse, [1, 2, 3, 4, 5])
+
+
+def test_a_ledger_of_another_bucket(bucket: Bucket, warehouse: DuckDB, tmp_path: Path) -> None:
+    load(ENTRY, bucket, warehouse)
+    other = open_bucket((tmp_path / "other").as_uri())
+    for number in range(1, 9):
+        commit(other, rows("a", f"other {number}"))
+    with pytest.raises(LedgerDisagrees, match="knows another batch 0000000005 than the bucket holds"):
+        load(ENTRY, other, warehouse)
+    holds(warehouse, [1, 2, 3, 4, 5])
+
+
+def test_a_ledger_from_before_commits_had_an_identity_is_believed(bucket: Bucket, warehouse: DuckDB) -> None:
+    load(ENTRY, bucket, warehouse)
+    warehouse.query("alter table landing._batches drop column commit_id")
+    commit(bucket, rows("a", "6"))
+    assert load(ENTRY, bucket, warehouse).batches == [6]
+
+
+def test_no_error_holds_a_value_of_a_row(bucket: Bucket, warehouse: DuckDB) -> None:
+    commit(bucket, rows("a", "a-secret-value"))
+    there = read(bucket, "shop", 6)
+    assert there is not None
+    flipped(bucket, there.objects[0].key)
+    with pytest.raises(GroundworkError) as raised:
+        load(ENTRY, bucket, warehouse)
+    assert "a-secret-value" not in str(raised.value)
