@@ -90,6 +90,9 @@ class Column(_Entry):
     type: ColumnType
     description: str = ""
     pii: bool = False
+    subject: str = Field("", pattern=f"^({_NAME.pattern})?$")
+    """Whom its values name, e.g. ``customer``: all columns with one subject hold the same keys, and `forget`
+    follows them. On a primary key: the record is such a subject itself."""
     path: str = ""
     """For JSON records: dotted path into the record; the column's own name when empty."""
 

@@ -7,7 +7,8 @@
     │   ├── KeyMissing          an object that must be there is not
     │   ├── KeyTaken            put-if-absent found the key taken
     │   ├── KeyChanged          another run replaced it first
-    │   └── ManifestConflict    another run committed the same batch first
+    │   ├── ManifestConflict    another run committed the same batch first
+    │   └── RewriteUnderWay     an erasure or compaction of the source is not finished
     ├── ObjectDamaged           an object is not what its manifest says
     ├── LedgerDisagrees         a warehouse's ledger and the bucket tell different stories
     ├── SourceError             a source cannot be read
@@ -94,6 +95,10 @@ class KeyChanged(BucketError):
 
 class ManifestConflict(BucketError):
     """Another run committed the same batch first; nothing of ours is read by anyone."""
+
+
+class RewriteUnderWay(BucketError):
+    """Another erasure or compaction of the source is not finished; two cannot be under way at once."""
 
 
 class ObjectDamaged(GroundworkError):
