@@ -11,7 +11,7 @@ export UV_COMPILE_BYTECODE := 1
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve check format render chaos test test-fast test-versions test-large bench bench-cdc bench-snapshot bench-api clean
+.PHONY: help setup demo serve check format render chaos test test-fast test-versions test-docker test-large bench bench-cdc bench-snapshot bench-api clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -67,6 +67,9 @@ FAULTS := 6
 SEED :=
 chaos: setup ## the proof that nothing is lost or doubled: KILLS= RESTARTS= CUTS= FAULTS= SEED=
 	$(PYTHON) -m tests.chaos --kills $(KILLS) --restarts $(RESTARTS) --cuts $(CUTS) --faults $(FAULTS) $(if $(SEED),--seed $(SEED))
+
+test-docker: setup ## the image on a Docker Engine: size, hardening, Lambda, every deployment as a container, troubles
+	GROUNDWORK_TEST_DOCKER=1 $(PYTHON) -m pytest tests/docker -q -s
 
 test-large: setup ## ten million rows in one transaction, within a gigabyte of memory
 	GROUNDWORK_TEST_LARGE=1 $(PYTHON) -m pytest tests/integration/capture/test_large.py -q -s
