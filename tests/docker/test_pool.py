@@ -1,0 +1,158 @@
+"""Runs as containers: everything that is deployed, to its end; and what is told when one goes wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from datetime import datetime
+from email.message import EmailMessage
+from statistics import median
+
+import pytest
+from prefect.client.schemas.objects import FlowRun
+
+from tests.commands import run_command
+from tests.docker.pool import ENVIRONMENT, TAG, Pool, all_deployments, until
+
+pytestmark = pytest.mark.timeout(1800)
+
+COLD_START = 5.0
+"""Seconds from the container's start to the run's Running, on two cores that do nothing else."""
+
+PARAMETERS = {"replay/replay": {"source": "payments"}}
+FIRST = ["ingest/ingest-shop", "ingest/ingest-payments", "export-logs/export-logs", "transform/transform"]
+ORDERED = [*FIRST, *sorted(set(all_deployments()) - set(FIRST))]
+
+
+def about(run: FlowRun) -> Callable[[EmailMessage], bool]:
+    """Whether a mail tells of this run."""
+
+    def told(mail: EmailMessage) -> bool:
+        body = mail.get_body(("plain",)) or mail.get_body(("html",))
+        return body is not None and str(run.id) in body.get_content()
+
+    return told
+
+
+def state_of(pool: Pool, run: FlowRun) -> str:
+    state = pool.read(run).state
+    assert state is not None
+    return f"{state.name}: {state.message}"
+
+
+def test_prefects_build_step_made_the_image_and_deploying_again_changes_nothing(pool: Pool) -> None:
+    assert TAG in [tag for image in pool.engine.client.images.list() for tag in image.tags]
+    assert "created   deployment" in pool.report
+    environment = {
+        **pool.services.environment(), "DOCKER_HOST": pool.engine.url, "GROUNDWORK_VERSION": "tested",
+        "GROUNDWORK_ENVIRONMENT": str(pool.directory / "tested.yaml"),
+    }  # fmt: skip
+    again = run_command("deployments.apply", "--deploy", environment=environment)
+    assert {line.split()[0] for line in again.splitlines()} <= {"unchanged", "missing"}, again
+
+
+def test_the_worker_is_a_container_of_the_image_and_says_that_it_is_well(pool: Pool) -> None:
+    def health() -> bool:
+        pool.worker.reload()
+        return bool(pool.worker.attrs["State"]["Health"]["Status"] == "healthy")
+
+    until(health, seconds=120, what="the worker is healthy")
+    assert pool.worker.attrs["Config"]["Cmd"][:3] == ["prefect", "worker", "start"]
+
+
+@pytest.mark.parametrize("deployment", ORDERED)
+def test_a_deployment_runs_in_a_container_to_completion(pool: Pool, deployment: str) -> None:
+    run = pool.run(deployment, parameters=PARAMETERS.get(deployment, {}))
+    container = pool.container(run)
+    logs = container.logs().decode()[-3000:]
+    assert run.state is not None and run.state.is_completed(), f"{run.state}\n{logs}"
+    container.reload()
+    assert container.attrs["State"]["ExitCode"] == 0
+    assert container.attrs["Config"]["Image"] == TAG
+    assert (
+        container.attrs["HostConfig"]["ReadonlyRootfs"] and container.attrs["Config"]["User"] == "10001:10001"
+    )
+
+
+def test_what_people_see_is_in_the_volume_and_agrees_with_the_shop(pool: Pool) -> None:
+    (orders,) = pool.services.shop_server.sql("select count(*) from public.orders", database="shop")
+    assert str(orders[0]) in pool.ask("select count(*) as orders from visualization.orders")
+
+
+def test_no_password_stands_in_a_container_or_in_a_deployment(pool: Pool) -> None:
+    own = pool.services.environment()
+    secrets = [own["AWS_SECRET_ACCESS_KEY"], own["SHOP_DATABASE_URL"], own["PAYMENTS_TOKEN"]]
+    containers = pool.engine.client.containers.list(all=True)
+    assert len(containers) >= len(ORDERED)
+    for container in containers:
+        told = json.dumps(container.attrs) + container.logs().decode(errors="replace")
+        assert [secret for secret in secrets if secret in told] == [], container.name
+
+
+def test_a_container_is_a_running_flow_within_five_seconds(pool: Pool) -> None:
+    seconds = []
+    for _ in range(3):
+        run = pool.run("watch/watch")
+        started = pool.container(run).attrs["State"]["StartedAt"]
+        assert run.start_time is not None
+        began = datetime.fromisoformat(started[:26].rstrip("Z") + "+00:00")
+        seconds.append((run.start_time - began).total_seconds())
+    load = os.getloadavg()[0] / (os.cpu_count() or 1)
+    print(f"\ncontainer to Running: {', '.join(f'{s:.1f}' for s in seconds)} s, load per core {load:.1f}")
+    assert median(seconds) < COLD_START * max(1.0, load), "a busy machine may take longer in proportion"
+
+
+def test_a_container_that_is_killed_is_a_crashed_run_and_a_mail(pool: Pool) -> None:
+    run = pool.run("transform/transform", wait=False, parameters={"full_refresh": True})
+    pool.reaches(run, "Running")
+    pool.container(run).kill()
+    pool.reaches(run, "Crashed", seconds=60)
+    mail = pool.services.mailbox.wait_for(about(run), timeout=300)
+    assert "transform" in mail["Subject"]
+
+
+def test_a_run_that_fills_its_memory_is_crashed_and_told_as_that(pool: Pool) -> None:
+    run = pool.run(
+        "transform/transform", wait=False, parameters={"full_refresh": True},
+        job_variables={"mem_limit": "260m", "image": TAG},
+    )  # fmt: skip
+    pool.reaches(run, "Crashed")
+    container = pool.container(run)
+    container.reload()
+    assert container.attrs["State"]["ExitCode"] == 137
+    assert pool.services.mailbox.wait_for(about(run), timeout=300)["Subject"].startswith("[Groundwork] ")
+
+
+def test_an_image_that_is_gone_is_a_crashed_run_and_a_mail(pool: Pool) -> None:
+    run = pool.run("ingest/ingest-shop", wait=False, job_variables={"image": "groundwork-deployed:gone"})
+    pool.reaches(run, "Crashed", seconds=120)
+    assert "ingest-shop" in pool.services.mailbox.wait_for(about(run), timeout=300)["Subject"]
+
+
+def test_when_the_image_of_all_is_gone_the_server_itself_tells_that_the_alarm_is_broken(pool: Pool) -> None:
+    image = pool.engine.client.images.get(TAG)
+    image.tag("kept", "kept")
+    try:
+        pool.engine.client.images.remove(TAG, force=True)
+        run = pool.run("ingest/ingest-payments", wait=False)
+        pool.reaches(run, "Crashed", seconds=120)
+        pool.services.mailbox.wait_for(
+            lambda mail: mail["Subject"].startswith("[Groundwork] alert channel"), timeout=300
+        )
+    finally:
+        image.tag(*TAG.split(":"))
+        pool.engine.client.images.remove("kept:kept", force=True)
+    healed = pool.run("ingest/ingest-payments")
+    assert state_of(pool, healed).startswith("Completed")
+
+
+def test_a_worker_that_is_stopped_is_told_and_another_one_does_its_work(pool: Pool) -> None:
+    """Last of all: the pool is without a worker for some minutes."""
+    pool.stop_worker()
+    waiting = pool.run("ingest/ingest-payments", wait=False)
+    mail = pool.services.mailbox.wait_for(lambda mail: "no worker" in mail["Subject"], timeout=420)
+    assert ENVIRONMENT["pool"] == "docker" and "groundwork" in mail["Subject"]
+    assert pool.read(waiting).state_name in ("Scheduled", "Late")
+    pool.start_worker()
+    pool.reaches(waiting, "Completed")
