@@ -48,7 +48,8 @@ DIALECT = Dialect(
     texts={
         KIND_TEXT: "{0}",
         KIND_NUMBER: (
-            f"case when contains({_DIGITS}, '.') then rtrim(rtrim({_DIGITS}, '0'), '.') else {_DIGITS} end"
+            f"case when contains({_DIGITS}, '.')"
+            f" then regexp_replace({_DIGITS}, '[.]?0*$', '') else {_DIGITS} end"
         ),
         # 12 digits, and an exponent of two places where they suffice, as C writes it
         KIND_FLOAT: (

@@ -205,6 +205,50 @@ def test_an_object_that_is_not_asked_for_is_not_fetched(place: Place) -> None:
         warehouse.land([replace(batch, objects=[replace(batch.objects[0], file=never)])], "")
 
 
+def rewritten(place: Place, numbers: list[int]) -> list[LandingBatch]:
+    """Batches whose rows lie in one object, written anew, that says itself where each row was."""
+    frame = pl.DataFrame({"id": [str(number) for number in numbers], "odd name": ["x"] * len(numbers)})
+    names = [f"{number:010d}" for number in numbers]
+    at = pl.lit(now().replace(tzinfo=None), dtype=pl.Datetime("us"))
+    frame = frame.with_columns(
+        *(pl.lit("insert").alias("_operation"), pl.Series("_sequence", names)),
+        *(pl.lit(None, dtype=pl.String).alias("_unchanged"), at.alias("_committed_at")),
+        *(at.alias("_extracted_at"), at.alias("_stored_at"), pl.Series("_batch_id", names)),
+        *(pl.Series("_file", [f"was/in/{name}" for name in names]), pl.lit(7, dtype=pl.Int64).alias("_row")),
+        pl.lit("first-run").alias("_run_id"),
+    )
+    path = place.directory / "rewritten.parquet"
+    frame.write_parquet(path)
+    stored = StoredRows(
+        stream="orders", key="shop/data/orders/rewritten.parquet", rows=1, bytes=path.stat().st_size,
+        sha256="", columns=["id", "odd name"], operations={"insert": 1}, rewritten=True,
+    )  # fmt: skip
+    arriving = place.object(stored, path)
+    manifests = [
+        Manifest(
+            source="shop", batch_id=number, cursors={}, objects=[stored], started_at=now(), stored_at=now()
+        )
+        for number in numbers
+    ]
+    return [LandingBatch(batch, [arriving]) for batch in manifests]
+
+
+def test_of_an_object_that_was_rewritten_only_the_batches_at_hand_are_taken(place: Place) -> None:
+    batches = rewritten(place, [1, 2, 3])
+    with place.open() as warehouse:
+        prepare(warehouse, "id", "odd name")
+        warehouse.land(batches[:2], "")
+        warehouse.land([made(place, 9, {"id": ["9"]}), batches[1]], "")
+        assert warehouse.query(
+            'select id, "odd name", _batch_id, _file, _row, _run_id from landing.shop__orders'
+            " where id <> '9' order by id"
+        ) == [
+            ("1", "x", "0000000001", "was/in/0000000001", 7, "first-run"),
+            ("2", "x", "0000000002", "was/in/0000000002", 7, "first-run"),
+        ]
+        assert warehouse.loaded("shop") == 9
+
+
 def test_a_batch_without_rows_is_in_the_ledger(place: Place) -> None:
     batch = made(place, 1, {"id": ["1"]})
     with place.open() as warehouse:
