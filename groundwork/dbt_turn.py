@@ -10,16 +10,31 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from groundwork.errors import WarehouseError
 from groundwork.settings import Settings
 from groundwork.warehouses import LANDING, LEDGER, Warehouse
 
+if TYPE_CHECKING:
+    from groundwork.warehouses.snowflake_login import SnowflakeLogin
+
 
 @contextmanager
-def writers_turn(settings: Settings, who: str = "transform") -> Iterator[dict[str, int]]:
+def writers_turn(
+    settings: Settings,
+    who: str = "transform",
+    *,
+    login: SnowflakeLogin | None = None,
+    run_id: str = "",
+) -> Iterator[dict[str, int]]:
     """Tell dbt where the warehouse is, with landing tables to read; hold DuckDB's single place.
+
+    Args:
+        settings: see `Settings`.
+        who: for whom.
+        login: how to sign in to Snowflake; by default what the environment says.
+        run_id: the flow run; Snowflake's statements are tagged with it.
 
     Yields:
         The newest batch per source that is in landing for certain.
@@ -29,12 +44,16 @@ def writers_turn(settings: Settings, who: str = "transform") -> Iterator[dict[st
     from groundwork.warehouses import open_warehouse
     from groundwork.warehouses.writer import writer_lock
 
-    with open_warehouse(settings, who=who) as warehouse:
+    with open_warehouse(settings, who=who, login=login, run_id=run_id) as warehouse:
         prepare(load_catalog(settings.catalog).values(), warehouse)
         there = newest_batches(warehouse)
     told: dict[str, str] = {"GROUNDWORK_WAREHOUSE": settings.warehouse}
     if settings.warehouse != "duckdb":
-        with _environment(told):
+        from groundwork.warehouses.snowflake_login import SnowflakeLogin
+        from groundwork.warehouses.snowflake_session import query_tag
+
+        known = login or SnowflakeLogin.from_environment()
+        with _environment(told | known.dbt_environment(query_tag(who, run_id))):
             yield there
         return
     told["GROUNDWORK_DUCKDB_PATH"] = str(settings.duckdb_file)

@@ -10,6 +10,7 @@ asked once in a while.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
@@ -48,7 +49,8 @@ class Note(BaseModel):
 def state(settings: Settings) -> str:
     """What can be told of the warehouse without opening it; "" when there is none yet."""
     if settings.warehouse != "duckdb":
-        return settings.warehouse
+        place = (os.environ.get(f"GROUNDWORK_SNOWFLAKE_{part}", "") for part in ("ACCOUNT", "DATABASE"))
+        return "/".join((settings.warehouse, *place))
     try:
         found = settings.duckdb_file.stat()
     except FileNotFoundError:

@@ -46,6 +46,7 @@ def build(
     from groundwork.warehouses.writer import writer_lock
     from tasks.lookup import platform_bucket, run_id
     from tasks.reports import report_dbt
+    from tasks.warehouse import snowflake_login
 
     settings, records = Settings().into(into), []
     bucket, target = platform_bucket(settings), settings.dbt_target
@@ -53,10 +54,11 @@ def build(
     if not full_refresh and idle.nothing_new(bucket, settings, about, built):
         log.info("nothing new to build select=%s", select or "everything")
         return []
-    with writer_lock(target, "transform"):  # dbt's own files: one build at a time has them
+    with writer_lock(target / "groundwork", "transform"):  # dbt's own files: one build at a time has them
         (target / "run_results.json").unlink(missing_ok=True)  # those of an earlier run are not ours
         try:
-            with writers_turn(settings) as batches:
+            login = snowflake_login(settings)
+            with writers_turn(settings, login=login, run_id=run_id()) as batches:
                 arguments = [*BUILD, *(["--select", *select.split()] if select else [])]
                 arguments += ["--full-refresh"] if full_refresh else []
                 (copy_context() if task_per_node else Context()).run(_invoke, arguments, settings)
