@@ -145,6 +145,7 @@ class PrefectWorker(Service):
         directory: holds the log.
         server: the running server it works for.
         pool: the work pool's name.
+        called: the worker's own name; two at once need two.
         queues: take work from these queues of it only.
         settings: environment variables of the flow runs.
     """
@@ -159,12 +160,14 @@ class PrefectWorker(Service):
         server: PrefectServer,
         *,
         pool: str = "default",
+        called: str = "embedded",
         queues: Sequence[str] = (),
         settings: dict[str, str] | None = None,
     ) -> None:
         super().__init__(directory)
         self.server = server
         self.pool = pool
+        self.called = called
         self.queues = queues
         self.settings = settings or {}
         self._began = datetime.now(UTC)
@@ -175,7 +178,7 @@ class PrefectWorker(Service):
 
     def command(self) -> list[str]:
         """Prefect's own command, in the foreground."""
-        options = ["--pool", self.pool, "--type", "process", "--name", "embedded"]
+        options = ["--pool", self.pool, "--type", "process", "--name", self.called]
         options += [word for queue in self.queues for word in ("--work-queue", queue)]
         return [sys.executable, "-c", PREFECT_COMMAND, "worker", "start", *options]
 
@@ -199,5 +202,9 @@ class PrefectWorker(Service):
                 workers = json.load(response)
         except (OSError, urllib.error.HTTPError):
             return False
-        heard = (datetime.fromisoformat(worker["last_heartbeat_time"]) for worker in workers)
+        heard = (
+            datetime.fromisoformat(worker["last_heartbeat_time"])
+            for worker in workers
+            if worker["name"] == self.called
+        )
         return any(instant > self._began for instant in heard)

@@ -5,7 +5,7 @@ Prefect Cloud takes care of them itself. What each prevents was measured: docs/p
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import prefect
@@ -24,21 +24,26 @@ def check_server(client: SyncPrefectClient) -> Iterator[Change]:
     """Tell which settings the server lacks, each with what to set; nothing for Prefect Cloud."""
     if client.server_type == ServerType.CLOUD:
         return
-    told: dict[str, Any] = client.request("GET", "/admin/settings").json()
-    found = told.get("server", {})
-    if "ordering.db" not in str(found.get("events", {}).get("causal_ordering")):
+    told = client.request("GET", "/admin/settings").json()
+    version = client.request("GET", "/admin/version").json()
+    yield from complaints(told, str(version))
+
+
+def complaints(settings: Mapping[str, Any], version: str) -> Iterator[Change]:
+    """What is wrong with a server of these settings, as it tells them, and of this version."""
+    server = settings["server"]
+    if "ordering.db" not in str(server["events"]["causal_ordering"]):
         yield _lacking(
             ORDERING, "after a restart an alert can wait 15 minutes; set prefect.server.events.ordering.db"
         )
-    if str(found.get("concurrency", {}).get("lease_storage")).endswith("memory"):
+    if str(server["concurrency"]["lease_storage"]).endswith("memory"):
         yield _lacking(
             LEASES,
             "a restart can leave a deployment's only place taken for ever; set "
             "prefect.server.concurrency.lease_storage.filesystem, with PREFECT_HOME on a disk that stays",
         )
-    if not told.get("ui_url") and not found.get("ui", {}).get("ui_url"):
+    if not settings.get("ui_url"):
         yield _lacking(UI, "mails cannot link to a run; set the address that people open")
-    version = str(client.request("GET", "/admin/version").json())
     if Version(version) < Version(prefect.__version__):
         yield Change(
             "missing", "server version", prefect.__version__,

@@ -101,16 +101,21 @@ def image_name(chosen: Environment) -> str:
     return f"{chosen.image.name}:{version()}"
 
 
-@functools.cache
 def version() -> str:
     """What is deployed: GROUNDWORK_VERSION, or the commit, with ``-dirty`` when files differ from it."""
     if given := os.environ.get(VERSION, ""):
         return given
-    command = ["git", "describe", "--always", "--tags", "--dirty"]
     try:
-        found = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+        commit = _git("describe", "--always", "--tags")
+        return (
+            f"{commit}-dirty" if _git("status", "--porcelain") else commit
+        )  # new files go into an image too
     except (OSError, subprocess.SubprocessError):
         return "unknown"
+
+
+def _git(*words: str) -> str:
+    found = subprocess.run(["git", *words], capture_output=True, text=True, check=True, timeout=60)
     return found.stdout.strip()
 
 

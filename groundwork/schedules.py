@@ -36,7 +36,7 @@ def check_schedules(catalog: Catalog, prefect_yaml: Path) -> list[str]:
     deployments = [d for d in (file or {}).get("deployments") or [] if isinstance(d, dict)]
     problems = list(_templates(prefect_yaml, deployments))
     for deployment in deployments:
-        problems += _slugs(prefect_yaml, deployment)
+        problems += _whole(prefect_yaml, deployment)
     by_source: dict[str, list[Mapping[str, Any]]] = {}
     for deployment in deployments:
         for tag in deployment.get("tags") or []:
@@ -144,13 +144,23 @@ def _firings(schedule: Mapping[str, Any], end: datetime) -> Iterator[datetime]:
         raise ValueError("has a schedule that is neither 'cron' nor 'interval'; use one of them")
 
 
-def _slugs(file: Path, deployment: Mapping[str, Any]) -> Iterator[str]:
+def _whole(file: Path, deployment: Mapping[str, Any]) -> Iterator[str]:
+    """What a stanza leaves out that Prefect then chooses by itself."""
+    where = f"{file}: deployments.{deployment.get('name')}"
     for schedule in deployment.get("schedules") or []:
         if not schedule.get("slug"):
             yield (
-                f"{file}: deployments.{deployment.get('name')}.schedules: a schedule has no slug. "
+                f"{where}.schedules: a schedule has no slug. "
                 "Without one, a change of it adds a second schedule instead of changing the first."
             )
+        if not schedule.get("timezone"):
+            yield f"{where}.schedules: a schedule has no timezone. Say which clock it goes by, e.g. UTC."
+    limit = deployment.get("concurrency_limit")
+    if limit is not None and not (isinstance(limit, dict) and limit.get("collision_strategy")):
+        yield (
+            f"{where}.concurrency_limit: does not say what becomes of a run that finds the place taken. Add "
+            "collision_strategy: CANCEL_NEW (it is dropped) or ENQUEUE (it waits)."
+        )
 
 
 def _templates(file: Path, deployments: list[Any]) -> Iterator[str]:
@@ -162,6 +172,9 @@ def _templates(file: Path, deployments: list[Any]) -> Iterator[str]:
         elif found.startswith("prefect.blocks"):
             why = "is stored in the deployment in the clear"
             yield f"{file}: '{{{{ {found} }}}}' {why}. Look the secret up in the flow."
+        elif found.startswith("prefect.variables"):
+            why = "is read once, when it is deployed; later changes do nothing"
+            yield f"{file}: '{{{{ {found} }}}}' {why}. Look the variable up in the flow."
 
 
 def _told(span: timedelta) -> str:

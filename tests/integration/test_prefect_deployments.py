@@ -6,6 +6,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import PrefectHTTPStatusError
 
 from demo.prefect_server import PrefectWorker
+from deployments.apply import apply as apply_everything
+from groundwork.errors import SettingMissing
 from tests.commands import PROJECT, pause_schedules, run_command
 from tests.integration.deploying import all_ended, at_once, deploy_flow, start_run, states, until
 
@@ -70,6 +73,25 @@ def without_times(value: Any) -> Any:
     return [without_times(one) for one in value] if isinstance(value, list) else value
 
 
+Apply = Callable[..., str]
+
+
+@pytest.fixture
+def apply(deployed: str, platform: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Apply:
+    """Apply in this process, which has loaded Prefect already; what is reported."""
+    monkeypatch.chdir(PROJECT)
+    for name, value in platform.items():
+        monkeypatch.setenv(name, value)
+
+    def run(changed: Mapping[str, str] | None = None, **options: Any) -> str:
+        with monkeypatch.context() as within:
+            for name, value in (changed or {}).items():
+                within.setenv(name, value)
+            return "\n".join(map(str, apply_everything(**options)))
+
+    return run
+
+
 def refused(*arguments: str, environment: dict[str, str]) -> str:
     """What a command says that must fail."""
     result = subprocess.run(
@@ -115,17 +137,16 @@ def test_prefect_deploy_alone_changes_nothing_either(
 
 
 def test_a_dry_run_tells_each_field_but_no_secret_and_changes_nothing(
-    deployed: str, platform: dict[str, str], prefect_api: str
+    apply: Apply, platform: dict[str, str], prefect_api: str
 ) -> None:
     with get_client(sync_client=True) as client:
         transform = client.read_deployment_by_name("transform/transform")
         client.update_deployment_schedule(transform.id, transform.schedules[0].id, active=False)
     other = {
-        **platform,
         "GROUNDWORK_ALERT_TO": "someone-else@example.com",
         "GROUNDWORK_SMTP_URL": "smtp://us:sw0rdfish@127.0.0.1:2525",
     }
-    told = run_command("deployments.apply", "--deploy", "--dry-run", environment=other)
+    told = apply(other, deploy=True, dry_run=True)
     assert "updated   variable 'groundwork_alert_to'" in told
     assert "→ 'someone-else@example.com'" in told
     assert "updated   block slack-webhook 'groundwork-mail'\n            url: a secret, changed" in told
@@ -136,12 +157,12 @@ def test_a_dry_run_tells_each_field_but_no_secret_and_changes_nothing(
         transform = client.read_deployment_by_name("transform/transform")
         assert transform.schedules[0].active is False
         client.update_deployment_schedule(transform.id, transform.schedules[0].id, active=True)
-    again = run_command("deployments.apply", "--deploy", "--dry-run", environment=platform)
+    again = apply(deploy=True, dry_run=True)
     assert outcomes(again) == {"unchanged"}
 
 
 def test_a_schedule_that_the_file_names_no_more_is_told_and_then_pruned(
-    deployed: str, platform: dict[str, str], prefect_api: str
+    apply: Apply, platform: dict[str, str], prefect_api: str
 ) -> None:
     with get_client(sync_client=True) as client:
         watch = client.read_deployment_by_name("watch/watch")
@@ -151,9 +172,9 @@ def test_a_schedule_that_the_file_names_no_more_is_told_and_then_pruned(
         body = [{"schedule": gone.model_dump(mode="json"), "active": True, "slug": "gone"}]
         client.request("POST", path, json=body)  # type: ignore[arg-type]
     run_command("prefect", "--no-prompt", "deploy", "-n", "watch", environment=platform)
-    told = run_command("deployments.apply", environment=platform)
+    told = apply()
     assert "left over schedule 'watch/gone'" in told
-    pruned = run_command("deployments.apply", "--prune", environment=platform)
+    pruned = apply(prune=True)
     pause_schedules()
     assert "removed   schedule 'watch/gone'" in pruned
     with get_client(sync_client=True) as client:
@@ -162,7 +183,7 @@ def test_a_schedule_that_the_file_names_no_more_is_told_and_then_pruned(
 
 
 def test_prune_removes_what_an_environment_names_no_more_and_nothing_of_others(
-    deployed: str, platform: dict[str, str], prefect_api: str, tmp_path: Path
+    apply: Apply, prefect_api: str, tmp_path: Path
 ) -> None:
     more = environment_file(
         tmp_path,
@@ -170,27 +191,27 @@ def test_prune_removes_what_an_environment_names_no_more_and_nothing_of_others(
     )  # fmt: skip
     with get_client(sync_client=True) as client:
         client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name="theirs", limit=1))
-    created = run_command("deployments.apply", environment={**platform, "GROUNDWORK_ENVIRONMENT": more})
+    created = apply({"GROUNDWORK_ENVIRONMENT": more})
     spent = ("concurrency limit 'spent'", "variable 'spent'", "work queue 'groundwork/spent'")
     assert all(f"created   {what}" in created for what in spent)
-    told = run_command("deployments.apply", environment=platform)
+    told = apply()
     assert all(f"left over {what}" in told for what in spent)
-    would = run_command("deployments.apply", "--prune", "--dry-run", environment=platform)
-    pruned = run_command("deployments.apply", "--prune", environment=platform)
+    would = apply(prune=True, dry_run=True)
+    pruned = apply(prune=True)
     assert all(f"removed   {what}" in would and f"removed   {what}" in pruned for what in spent)
     with get_client(sync_client=True) as client:
         limits = {limit.name for limit in client.read_global_concurrency_limits()}
         client.delete_global_concurrency_limit_by_name("theirs")
     assert "theirs" in limits and "spent" not in limits
-    assert outcomes(run_command("deployments.apply", "--prune", environment=platform)) == {"unchanged"}
+    assert outcomes(apply(prune=True)) == {"unchanged"}
 
 
 def test_a_server_of_one_environment_refuses_another(
-    deployed: str, platform: dict[str, str], prefect_api: str
+    apply: Apply, platform: dict[str, str], prefect_api: str
 ) -> None:
     before = deployments(), surroundings()
-    told = refused("deployments.apply", "--environment", "dev", "--deploy", environment=platform)
-    assert "environment 'dev': this Prefect is 'local'" in told
+    with pytest.raises(SettingMissing, match="environment 'dev': this Prefect is 'local'"):
+        apply(environment="dev", deploy=True)
     by_hand = {**platform, "GROUNDWORK_ENVIRONMENT": "dev"}
     assert "StepExecutionError" in refused("prefect", "--no-prompt", "deploy", "--all", environment=by_hand)
     assert (deployments(), surroundings()) == before
@@ -215,13 +236,13 @@ def test_a_misspelt_job_variable_is_refused_by_the_server_itself(
 
 
 def test_a_secret_of_the_pool_is_kept_as_a_reference_and_read_when_a_run_begins(
-    deployed: str, platform: dict[str, str], prefect_api: str, prefect_worker: PrefectWorker, tmp_path: Path
+    apply: Apply, prefect_api: str, prefect_worker: PrefectWorker, tmp_path: Path
 ) -> None:
     from prefect.blocks.system import Secret
 
     Secret(value="t0p-secret").save("held-token", overwrite=True)
     more = environment_file(tmp_path, secrets={"HELD_TOKEN": "held-token"})
-    run_command("deployments.apply", environment={**platform, "GROUNDWORK_ENVIRONMENT": more})
+    apply({"GROUNDWORK_ENVIRONMENT": more})
     try:
         deployment = deploy_flow("tell", "tell")
         run = start_run(deployment, variable="HELD_TOKEN")
@@ -238,7 +259,7 @@ def test_a_secret_of_the_pool_is_kept_as_a_reference_and_read_when_a_run_begins(
         assert "t0p-secret" not in "".join(kept) + "".join(lines)
         assert "{{ prefect.blocks.secret.held-token }}" in kept[2]
     finally:
-        run_command("deployments.apply", environment=platform)
+        apply()
         with get_client(sync_client=True) as client:
             client.delete_deployment(deployment)
 
@@ -267,14 +288,14 @@ def test_of_runs_that_collide_one_runs_and_the_others_are_dropped_or_wait(
 
 
 def test_prune_removes_doubles_and_what_is_not_named_any_more(
-    deployed: str, platform: dict[str, str], prefect_api: str
+    apply: Apply, platform: dict[str, str], prefect_api: str
 ) -> None:
     with get_client(sync_client=True) as client:
         ours = client.read_automations_by_name("groundwork: run failed")[0]
         for name in ("groundwork: gone from the file", "groundwork: run failed", "another team's"):
             again = AutomationCore.model_validate({**ours.model_dump(), "name": name})
             client.create_automation(again)
-    report = run_command("deployments.apply", "--prune", environment=platform)
+    report = apply(prune=True)
     assert "removed   automation 'groundwork: gone from the file'" in report
     assert "updated   automation 'groundwork: run failed'" in report
     with get_client(sync_client=True) as client:

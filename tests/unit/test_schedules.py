@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from cronsim import CronSim
 
 from groundwork.catalog import Catalog, load_catalog
 from groundwork.schedules import check_schedules, longest_gap
@@ -63,7 +64,7 @@ def test_a_source_with_two_deployments_is_told(
 def test_a_schedule_slower_than_wanted_is_told(
     catalog: Catalog, stanzas: dict[str, Any], tmp_path: Path
 ) -> None:
-    stanza(stanzas, "ingest-shop")["schedules"] = [{"slug": "x", "cron": "*/15 * * * *"}]
+    stanza(stanzas, "ingest-shop")["schedules"] = [{"slug": "x", "cron": "*/15 * * * *", "timezone": "UTC"}]
     assert problems(catalog, stanzas, tmp_path) == [
         "deployments.ingest-shop.schedules: leaves up to 15 minutes between two runs, but "
         "catalog/shop.yml wants update_every: 5 minutes. Run it more often, or ask for less."
@@ -111,14 +112,48 @@ def test_a_schedule_without_a_slug_is_told(catalog: Catalog, stanzas: dict[str, 
     assert "has no slug" in problems(catalog, stanzas, tmp_path)[0]
 
 
+def test_a_schedule_without_a_timezone_is_told(
+    catalog: Catalog, stanzas: dict[str, Any], tmp_path: Path
+) -> None:
+    del stanza(stanzas, "ingest-shop")["schedules"][0]["timezone"]
+    assert problems(catalog, stanzas, tmp_path) == [
+        "deployments.ingest-shop.schedules: a schedule has no timezone. Say which clock it goes by, e.g. UTC."
+    ]
+
+
+def test_a_limit_that_does_not_say_what_becomes_of_the_next_run_is_told(
+    catalog: Catalog, stanzas: dict[str, Any], tmp_path: Path
+) -> None:
+    stanza(stanzas, "ingest-shop")["concurrency_limit"] = 1
+    assert "Add collision_strategy: CANCEL_NEW" in problems(catalog, stanzas, tmp_path)[0]
+
+
+def test_no_two_sources_begin_at_the_same_minute(stanzas: dict[str, Any]) -> None:
+    # Prefect 3 spreads nothing: what begins together loads the machine together
+    begun: dict[int, str] = {}
+    for one in stanzas["deployments"]:
+        if any(tag.startswith("source:") for tag in one["tags"]):
+            for schedule in one["schedules"]:
+                for minute in minutes(schedule["cron"]):
+                    assert minute not in begun, f"{one['name']} and {begun[minute]} at minute {minute}"
+                    begun[minute] = one["name"]
+
+
+def minutes(cron: str) -> set[int]:
+    day = CronSim(cron, datetime(2026, 1, 1))
+    return {next(day).minute for _ in range(60)}
+
+
 def test_templates_that_prefect_fills_wrongly_in_silence_are_told(
     catalog: Catalog, stanzas: dict[str, Any], tmp_path: Path
 ) -> None:
     work_pool = stanza(stanzas, "replay")["work_pool"] = {"name": "{{ $WORK_POOL }}"}
-    work_pool["job_variables"] = {"env": {"TOKEN": "{{ prefect.blocks.secret.token }}"}}
+    env = {"TOKEN": "{{ prefect.blocks.secret.token }}", "BUCKET": "{{ prefect.variables.bucket }}"}
+    work_pool["job_variables"] = {"env": env}
     told = problems(catalog, stanzas, tmp_path)
     assert "'{{ $WORK_POOL }}' becomes an empty text when the variable is not set" in told[0]
     assert "'{{ prefect.blocks.secret.token }}' is stored in the deployment in the clear" in told[1]
+    assert "'{{ prefect.variables.bucket }}' is read once, when it is deployed" in told[2]
 
 
 @pytest.mark.parametrize(
