@@ -11,7 +11,7 @@ export UV_COMPILE_BYTECODE := 1
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve check format render chaos test test-fast test-versions test-docker test-large bench bench-cdc bench-snapshot bench-api clean
+.PHONY: help setup demo serve check format render chaos test test-fast test-versions test-docker slim test-large bench bench-cdc bench-snapshot bench-api clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -39,6 +39,8 @@ check: setup ## everything that can be known without running: style, types, impo
 	.venv/bin/lint-imports
 	GROUNDWORK_DUCKDB_PATH=:memory: .venv/bin/sqlfluff lint --disable-progress-bar dbt
 	.venv/bin/yamllint --strict .
+	.venv/bin/actionlint -shellcheck .venv/bin/shellcheck
+	.venv/bin/shellcheck $$(git ls-files '*.sh' .ci/run)
 	$(PYTHON) -m groundwork render --check
 	$(PYTHON) -m groundwork check
 
@@ -68,8 +70,15 @@ SEED :=
 chaos: setup ## the proof that nothing is lost or doubled: KILLS= RESTARTS= CUTS= FAULTS= SEED=
 	$(PYTHON) -m tests.chaos --kills $(KILLS) --restarts $(RESTARTS) --cuts $(CUTS) --faults $(FAULTS) $(if $(SEED),--seed $(SEED))
 
+BASE := main
+slim: setup ## build only the dbt models that differ from the commit BASE=, on the demo's data as that commit left it
+	$(PYTHON) -m demo.slim --base $(BASE)
+
 test-docker: setup ## the image on a Docker Engine: size, hardening, Lambda, every deployment as a container, troubles
 	GROUNDWORK_TEST_DOCKER=1 $(PYTHON) -m pytest tests/docker -q -s
+
+test-servers: setup ## the API reader on servers that others wrote: Kinto, MLflow, PocketBase, Dagster …
+	GROUNDWORK_TEST_SERVERS=1 $(PYTHON) -m pytest -q tests/integration/servers
 
 test-large: setup ## ten million rows in one transaction, within a gigabyte of memory
 	GROUNDWORK_TEST_LARGE=1 $(PYTHON) -m pytest tests/integration/capture/test_large.py -q -s
