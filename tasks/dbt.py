@@ -46,6 +46,7 @@ def build(
     from groundwork.warehouses.writer import writer_lock
     from tasks.lookup import platform_bucket, run_id
     from tasks.reports import report_dbt
+    from tasks.turns import builders_turn
     from tasks.warehouse import snowflake_login
 
     settings, records = Settings().into(into), []
@@ -54,7 +55,8 @@ def build(
     if not full_refresh and idle.nothing_new(bucket, settings, about, built):
         log.info("nothing new to build select=%s", select or "everything")
         return []
-    with writer_lock(target / "groundwork", "transform"):  # dbt's own files: one build at a time has them
+    # On this machine dbt's own files are one build's at a time, on all machines its tables are.
+    with builders_turn(settings), writer_lock(target / "groundwork", "transform"):
         (target / "run_results.json").unlink(missing_ok=True)  # those of an earlier run are not ours
         try:
             login = snowflake_login(settings)
