@@ -11,7 +11,7 @@ export UV_COMPILE_BYTECODE := 1
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve check format render chaos test test-fast test-versions test-docker slim test-large bench bench-cdc bench-snapshot bench-api clean
+.PHONY: help setup demo serve check format render chaos test test-fast test-versions test-docker slim test-large test-deploy bench bench-cdc bench-snapshot bench-api clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -82,6 +82,9 @@ test-servers: setup ## the API reader on servers that others wrote: Kinto, MLflo
 
 test-large: setup ## ten million rows in one transaction, within a gigabyte of memory
 	GROUNDWORK_TEST_LARGE=1 $(PYTHON) -m pytest tests/integration/capture/test_large.py -q -s
+
+test-deploy: setup ## several workers for minutes, a server that is restarted, a database that is restored
+	GROUNDWORK_TEST_DEPLOY=1 GROUNDWORK_TEST_DEPLOY_SECONDS=300 $(PYTHON) -m pytest -q tests/integration/test_prefect_workers.py tests/integration/test_prefect_restored.py
 
 bench: setup ## measure; peers are installed in environments of their own
 	$(PYTHON) -m benchmarks
