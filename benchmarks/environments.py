@@ -13,13 +13,13 @@ from benchmarks.measure import ROOT, BenchError
 REQUIREMENTS = Path(__file__).with_name("peers")
 
 
-def environment(name: str, home: Path) -> Path:
-    """Python of the environment that ``peers/<name>.txt`` describes; made with uv when needed.
+def environment(name: str, home: Path, wanted_in: Path = REQUIREMENTS) -> Path:
+    """Python of the environment that ``<name>.txt`` in a directory describes; made with uv when needed.
 
     Raises:
         BenchError: when uv is missing or cannot install.
     """
-    requirements = REQUIREMENTS / f"{name}.txt"
+    requirements = wanted_in / f"{name}.txt"
     place = home / f"environment-{name}"
     mark, wanted = place / "installed", hashlib.sha256(requirements.read_bytes()).hexdigest()
     python = place / "bin" / "python"

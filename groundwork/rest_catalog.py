@@ -8,6 +8,7 @@ dotted, from the top of the body or record; a dot that belongs to a key is writt
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime, time, timedelta
 from typing import Literal, Self
 
@@ -51,10 +52,12 @@ _KEYS: dict[str, tuple[list[str], list[str]]] = {
     "header_cursor": (["parameter", "header"], []),
     "continue_object": (["next"], []),
     "json_link": (["next"], []),
-    "header_link": ([], []),
+    "header_link": ([], ["header"]),
 }
 """Keys that each paging kind cannot do without, and those that it may have beside what all may have."""
-_ANY_KIND = {"kind", "more", "size_parameter", "size", "total", "may_be_empty", "max_pages"}
+_ANY_KIND = {
+    "kind", "more", "size_parameter", "size", "total", "total_header", "may_be_empty", "max_pages",
+}  # fmt: skip
 
 
 class Paging(_Entry):
@@ -69,7 +72,8 @@ class Paging(_Entry):
     next: str = ""
     """Path in the body to the next cursor, link, or object of parameters (`continue_object`)."""
     header: str = ""
-    """Header of the answer that holds the next cursor (`header_cursor` only)."""
+    """Header of the answer that holds the next cursor (`header_cursor`), or the next link where that is not
+    in ``Link`` (`header_link`)."""
     last_field: str = ""
     """Path in the last record of a page to the next cursor (`cursor` only, instead of ``next``)."""
     more: str = ""
@@ -80,6 +84,8 @@ class Paging(_Entry):
     """Number of the first page (`page_number` only)."""
     total: str = ""
     """Path in the body to the number of records in all; checked when given."""
+    total_header: str = ""
+    """Header that holds it instead: ``X-Total-Count: 57``, or ``Content-Range: items 0-9/57``."""
     may_be_empty: bool = False
     """An empty page in the middle is no fault (APIs that filter after paging)."""
     max_pages: int = Field(1_000_000, ge=1)
@@ -95,6 +101,10 @@ class Paging(_Entry):
             raise ValueError(f"{key}: is not a key of kind '{self.kind}' (it has: {known})")
         if self.kind == "cursor" and bool(self.next) == bool(self.last_field):
             raise ValueError("next: kind 'cursor' needs either 'next' or 'last_field'")
+        if self.total and self.total_header:
+            raise ValueError(
+                "total: stands in the body ('total') or in a header ('total_header'), not in both"
+            )
         return self
 
 
@@ -111,6 +121,8 @@ class RestCursor(_Entry):
     """Value of the parameter in the first pull; without it the first pull asks for everything."""
     epoch: Literal["", "seconds", "milliseconds"] = ""
     """The unit of values that are numbers since 1970; a lookback over numbers needs it."""
+    written: str = Field("{cursor}", pattern=r"\{cursor\}")
+    """How the parameter says it, where it is a filter: ``updated >= '{cursor}'``."""
 
 
 class RestWindows(_Entry):
@@ -157,6 +169,15 @@ class RestParent(_Entry):
     """404 and 410 mean that a parent was deleted meanwhile, not that the path is wrong."""
 
 
+def _texts(value: JsonValue) -> Iterator[str]:
+    """All texts within a value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list | dict):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _texts(inner)
+
+
 class RestQuestion(_Entry):
     """What an endpoint is asked."""
 
@@ -182,7 +203,7 @@ class RestQuestion(_Entry):
     @property
     def placeholders(self) -> list[str]:
         """Fields of the parent that stand in the endpoint and the parameters, as ``{parent.field}``."""
-        texts = [self.endpoint, *(value for value in self.parameters.values() if isinstance(value, str))]
+        texts = [self.endpoint, *_texts(list(self.parameters.values()))]
         return list(dict.fromkeys(name for text in texts for name in PLACEHOLDER.findall(text)))
 
     @property
@@ -220,7 +241,7 @@ class RestAnswer(_Entry):
     expect: Expect = Expect()
     """What counts as data."""
     null_is_empty: bool = False
-    """The API says null, not [], for no records."""
+    """The API says null, or leaves the array out, where there are no records."""
     error: str = ""
     """Path to something that only a failed answer has, for APIs that say 200 to everything."""
     deleted: str = ""
