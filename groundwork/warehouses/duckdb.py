@@ -7,6 +7,7 @@ own lock error. See docs/decisions/0004-one-writer.md.
 from __future__ import annotations
 
 import logging
+import os
 import re
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -15,14 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from groundwork.errors import WarehouseError
 from groundwork.manifest import REWRITTEN, Manifest, now
 from groundwork.warehouses import (
     INSTANT,
     LANDING,
+    LANDING_METADATA,
     LEDGER,
     LEDGER_COLUMNS,
     TEXT,
@@ -38,6 +38,8 @@ from groundwork.warehouses.writer import writer_lock
 
 log = logging.getLogger(__name__)
 
+_THREADS, _MEMORY_PER_THREAD = 4, 180
+"""While landing: threads at most, and megabytes for each."""
 _TYPES = {TEXT: "varchar", INSTANT: "timestamp", WHOLE: "bigint"}
 
 
@@ -106,7 +108,7 @@ class DuckDB:
         name = f"{LANDING}.{quoted(table)}"
         with self._told():
             if not present:
-                body = ", ".join(f"{quoted(c)} {_TYPES[kind]}" for c, kind in columns.items())
+                body = ", ".join(f"{quoted(c)} {_declared(c, kind)}" for c, kind in columns.items())
                 self.connection.execute(f"create schema if not exists {LANDING}")
                 self.connection.execute(f"create table {name} ({body})")
                 return
@@ -123,7 +125,7 @@ class DuckDB:
 
     def land(self, batches: Sequence[LandingBatch], run_id: str) -> None:  # noqa: D102
         loaded_at = now().replace(tzinfo=None)
-        with self._told(), self._transaction():
+        with self._told(), self._bounded(), self._transaction():
             for table, names in _replaced(batches).items():
                 self.connection.execute(
                     f"delete from {LANDING}.{quoted(table)} where _batch_id in (select unnest(?))", [names]
@@ -153,6 +155,9 @@ class DuckDB:
         rows = "read_parquet(?, file_row_number = true, hive_partitioning = false)"
         if number in map(_folded, stored.columns):  # the source has a column of that name itself
             number, rows = "_row", "numbered"
+            import pyarrow as pa
+            import pyarrow.parquet as pq
+
             read = pq.read_table(path)
             self.connection.register(rows, read.append_column(number, pa.array(range(read.num_rows))))
             parameters.pop()
@@ -221,6 +226,18 @@ class DuckDB:
         return digest_of(self.query(digest_sql(DIALECT, relation, kinds, where), parameters)[0])
 
     @contextmanager
+    def _bounded(self) -> Iterator[None]:
+        """Let memory be flat, however many rows come: every thread holds a group of rows until it is full."""
+        threads = min(os.cpu_count() or 1, _THREADS)
+        self.connection.execute(f"set threads = {threads}")
+        self.connection.execute(f"set memory_limit = '{threads * _MEMORY_PER_THREAD}MB'")
+        try:
+            yield
+        finally:
+            self.connection.execute("reset memory_limit")
+            self.connection.execute("reset threads")
+
+    @contextmanager
     def _transaction(self) -> Iterator[None]:
         self.connection.execute("begin")
         try:
@@ -241,6 +258,15 @@ class DuckDB:
                 why=str(error).splitlines()[0][:300],
                 fix="nothing was written by it",
             ) from error
+
+
+def _declared(column: str, kind: str) -> str:
+    """A column's type, and for the source's own that it is packed by zstd, without trying what is best.
+
+    To try costs a third of a load. What we add ourselves is nearly constant, and the trial finds that.
+    """
+    packed = kind == TEXT and column not in LANDING_METADATA
+    return _TYPES[kind] + " using compression zstd" * packed
 
 
 def _replaced(batches: Sequence[LandingBatch]) -> dict[str, list[str]]:
