@@ -34,7 +34,8 @@ RUN groupadd --gid 10001 groundwork \
  && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin groundwork \
  && install --directory --owner=groundwork --group=groundwork --mode=0750 /var/lib/groundwork \
  && find / -xdev -path '*-packages/*' -prune \( -name pip -o -name setuptools -o -name wheel \) -exec rm -rf {} + \
- && rm -f /usr/bin/pip* /usr/local/bin/pip* /usr/local/bin/wheel
+ && rm -f /usr/bin/pip* /usr/local/bin/pip* /usr/local/bin/wheel \
+ && find / -xdev -type f -perm /6000 -exec chmod a-s {} +
 COPY --from=build /opt/venv /opt/venv
 COPY --from=build /opt/groundwork /opt/groundwork
 ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin \

@@ -23,6 +23,12 @@ else:
     collect_ignore_glob = ["test_*.py"]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The first test waits for an engine, an image and all services, whatever else the machine does."""
+    for item in items:
+        item.add_marker(pytest.mark.timeout(3600))
+
+
 @pytest.fixture(scope="session")
 def engine() -> Iterator[Engine]:
     with Engine() as running:

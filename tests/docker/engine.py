@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import tarfile
 import time
@@ -44,7 +45,7 @@ class Engine:
     def __enter__(self) -> Self:
         install()
         self.directory.mkdir(parents=True, exist_ok=True)
-        (self.directory / "docker.pid").unlink(missing_ok=True)
+        self._end_the_last_one()
         place = self.directory
         with (place / "dockerd.log").open("ab") as log:
             self._daemon = subprocess.Popen(
@@ -71,17 +72,40 @@ class Engine:
 
     def __exit__(self, *_: object) -> None:
         assert self._daemon is not None
-        for container in self.client.containers.list(all=True):
-            container.remove(force=True)
-        self._daemon.terminate()
         try:
-            self._daemon.wait(30)
-        except subprocess.TimeoutExpired:
-            self._daemon.kill()
-            self._daemon.wait(30)
+            self.remove_containers()
+        finally:
+            self._daemon.terminate()
+            try:
+                self._daemon.wait(60)
+            except subprocess.TimeoutExpired:
+                self._daemon.kill()
+                self._daemon.wait(30)
         subprocess.run(
             ["umount", str(self.directory / "exec/netns/default")], capture_output=True, check=False
         )
+
+    def _end_the_last_one(self) -> None:
+        """End an engine that a killed session of ours left behind here."""
+        try:
+            left = int((self.directory / "docker.pid").read_text())
+            ours = str(self.socket) in Path(f"/proc/{left}/cmdline").read_text()
+        except (OSError, ValueError):
+            return
+        if ours:
+            os.kill(left, signal.SIGTERM)
+            deadline = time.monotonic() + 60
+            while Path(f"/proc/{left}").exists() and time.monotonic() < deadline:
+                time.sleep(0.1)
+
+    def remove_containers(self) -> None:
+        """Remove all of them, running or not."""
+        for container in self.client.containers.list(all=True):
+            try:
+                container.remove(force=True)
+            except docker.errors.APIError as error:
+                if error.status_code not in (404, 409):  # it is gone, or on its way
+                    raise
 
     def run(self, image: str, *command: str, **options: Any) -> str:
         """Run a container as ours are run, to its end; what it wrote. A failure raises."""

@@ -91,8 +91,7 @@ class Pool:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
         self.stop_worker()
-        for container in self.engine.client.containers.list(all=True):
-            container.remove(force=True)
+        self.engine.remove_containers()
         for volume in self.engine.client.volumes.list(filters={"name": VOLUME}):
             volume.remove(force=True)
 

@@ -54,7 +54,6 @@ def runtime() -> Iterator[LambdaRuntime]:
         yield running
 
 
-@pytest.mark.timeout(900)
 def test_events_ingest_the_shop_and_the_payments_into_s3(
     engine: Engine, image: Any, services: Platform, runtime: LambdaRuntime, tmp_path: Path
 ) -> None:

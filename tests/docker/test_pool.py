@@ -15,8 +15,6 @@ from prefect.client.schemas.objects import FlowRun
 from tests.commands import run_command
 from tests.docker.pool import ENVIRONMENT, TAG, Pool, all_deployments, until
 
-pytestmark = pytest.mark.timeout(1800)
-
 COLD_START = 5.0
 """Seconds from the container's start to the run's Running, on two cores that do nothing else."""
 
