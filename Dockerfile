@@ -8,18 +8,19 @@ FROM ${BASE_IMAGE} AS build
 ENV UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy UV_NO_CACHE=1 UV_PYTHON_DOWNLOADS=never \
     UV_PROJECT_ENVIRONMENT=/opt/venv PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /opt/groundwork
-COPY deployments/image/uv.txt /tmp/uv.txt
+COPY deployments/image/uv.txt deployments/image/trim.py /tmp/
 RUN python -m venv /opt/uv && /opt/uv/bin/pip install --quiet --require-hashes --requirement /tmp/uv.txt
 # The dependencies are a layer of their own: a change of our code leaves it as it is. uv.lock holds every hash.
+# Owned by root and written by nobody: no run can change what runs.
 COPY pyproject.toml uv.lock README.md ./
-RUN /opt/uv/bin/uv sync --locked --no-default-groups --group lambda --no-install-project --python "$(command -v python)" \
- && /opt/uv/bin/uv pip check --python /opt/venv/bin/python
-COPY deployments/image/trim.py /tmp/trim.py
-RUN /opt/venv/bin/python /tmp/trim.py /opt/venv && /opt/venv/bin/python -c "import dbt.cli.main, prefect_dbt, prefect_docker"
+RUN /opt/uv/bin/uv sync --locked --quiet --no-default-groups --group lambda --no-install-project --python "$(command -v python)" \
+ && /opt/uv/bin/uv pip check --python /opt/venv/bin/python \
+ && /opt/venv/bin/python /tmp/trim.py /opt/venv \
+ && /opt/venv/bin/python -c "import dbt.cli.main, prefect_dbt, prefect_docker" \
+ && chmod -R go-w,a+rX /opt/venv
 COPY . .
-# Owned by root and written by nobody: not even our own code can change what runs.
 RUN /opt/venv/bin/python -m compileall -q -j 0 catalog deployments flows groundwork signing tasks \
- && chmod -R go-w,a+rX /opt/groundwork /opt/venv
+ && chmod -R go-w,a+rX /opt/groundwork
 
 FROM ${BASE_IMAGE}
 ARG VERSION=unknown
