@@ -12,7 +12,7 @@ COPY deployments/image/uv.txt deployments/image/trim.py /tmp/
 RUN python -m venv /opt/uv && /opt/uv/bin/pip install --quiet --require-hashes --requirement /tmp/uv.txt
 # The dependencies are a layer of their own: a change of our code leaves it as it is. uv.lock holds every hash.
 # Owned by root and written by nobody: no run can change what runs.
-COPY pyproject.toml uv.lock README.md ./
+COPY pyproject.toml uv.lock ./
 RUN /opt/uv/bin/uv sync --locked --quiet --no-default-groups --group lambda --no-install-project --python "$(command -v python)" \
  && /opt/uv/bin/uv pip check --python /opt/venv/bin/python \
  && /opt/venv/bin/python /tmp/trim.py /opt/venv \
