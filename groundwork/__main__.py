@@ -11,6 +11,7 @@ from typing import Any
 
 from groundwork.catalog import AnySource, Catalog, PostgresSource, load_catalog
 from groundwork.errors import CatalogError, GroundworkError
+from groundwork.forget_command import add_forget, run_forget
 from groundwork.replay_command import add_digest, add_replay, run_digest, run_replay
 from groundwork.settings import Named, Settings, resolve_from_environment
 
@@ -63,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     replay = add("replay", run_replay, "load again from the bucket, and build all that follows from scratch")
     add_replay(replay)
     add_digest(add("digest", run_digest, "one canonical digest per table, to compare warehouses by"))
+    add_forget(add("forget", run_forget, "take one subject out of the bucket and the warehouse, for good"))
     explain = add("explain", _explain, "follow a row back to its file, its run and its log lines")
     explain.add_argument("table", help="schema.table, e.g. visualization.orders")
     explain.add_argument("key", help="column=value")

@@ -58,7 +58,7 @@ def base_models(records: Iterable[Rewrite]) -> list[str]:
 def build_arguments(models: Sequence[str]) -> list[str]:
     """What dbt is asked for: everything after the base models, anew, but not the base models."""
     return [
-        *("build", "--quiet", "--full-refresh", "--exclude-resource-type", "unit_test"),
+        *("run", "--quiet", "--full-refresh"),
         *("--select", *(f"{model}+" for model in models), "--exclude", *models),
     ]
 

@@ -205,7 +205,7 @@ def verify(bucket: Bucket, source: str, seal: Seal) -> list[Rewrite]:
     number = 0
     while record := read(bucket, source, number := number + 1):
         where = f"{bucket.url}/{rewrite_key(source, number)}"
-        if record.kind == "erasure":
+        if record.kind == "erasure" or record.removed or record.signature:
             check_signature(bucket, record, seal)
         if record.previous != before:
             raise ObjectDamaged(

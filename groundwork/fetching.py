@@ -7,13 +7,13 @@ byte. A group's files are fetched side by side while the group before it is land
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
-from groundwork import manifest
+from groundwork import manifest, rewrite_records
 from groundwork.bucket import Bucket
 from groundwork.errors import KeyMissing, ObjectDamaged
 from groundwork.manifest import Manifest, StoredRows
@@ -92,6 +92,22 @@ def afresh(bucket: Bucket, batch: LandingBatch, streams: Collection[str] | None)
         return
     with scratch() as directory:
         yield _batch(bucket, there, streams, directory, None, {})
+
+
+@contextmanager
+def up_to_date(
+    bucket: Bucket, group: Sequence[LandingBatch], streams: Collection[str] | None
+) -> Iterator[Sequence[LandingBatch]]:
+    """A group as it is to be landed now, with the warehouse in hand.
+
+    Its files may have been fetched before an erasure, which has cleansed the warehouse since: they would
+    bring back what was erased.
+    """
+    if not rewrite_records.is_recent(bucket, group[0].manifest.source):
+        yield group
+        return
+    with ExitStack() as stack:
+        yield [stack.enter_context(afresh(bucket, batch, streams)) for batch in group]
 
 
 def _batch(

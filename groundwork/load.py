@@ -15,7 +15,7 @@ from groundwork import manifest, time_limit
 from groundwork.bucket import Bucket
 from groundwork.catalog import AnySource, PostgresSource
 from groundwork.errors import ObjectDamaged, WarehouseError
-from groundwork.fetching import afresh, arriving
+from groundwork.fetching import afresh, arriving, up_to_date
 from groundwork.manifest import Manifest
 from groundwork.reconciliation import newest_batch
 from groundwork.warehouses import (
@@ -125,18 +125,19 @@ def land_group(
     run_id: str = "",
 ) -> None:
     """Land a group of batches together, or else one by one up to the one that cannot be; see `land`."""
-    _widen(warehouse, group)
-    try:
-        warehouse.land(group, run_id)
-    except (ObjectDamaged, WarehouseError):
-        for batch in group:
-            with afresh(bucket, batch, streams) as same:
-                if len(group) == 1 and same is batch:
-                    raise
-                warehouse.land([same], run_id)
-                _enter(report, [same])
-    else:
-        _enter(report, group)
+    with up_to_date(bucket, group, streams) as group:
+        _widen(warehouse, group)
+        try:
+            warehouse.land(group, run_id)
+        except (ObjectDamaged, WarehouseError):
+            for batch in group:
+                with afresh(bucket, batch, streams) as same:
+                    if len(group) == 1 and same is batch:
+                        raise
+                    warehouse.land([same], run_id)
+                    _enter(report, [same])
+        else:
+            _enter(report, group)
 
 
 def _widen(warehouse: Warehouse, group: Sequence[LandingBatch]) -> None:

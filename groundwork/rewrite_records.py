@@ -7,7 +7,7 @@ done keeps others from beginning, so that no two ever replace the same objects. 
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -137,6 +137,12 @@ def unfinished(bucket: Bucket, source: str) -> Rewrite | None:
     """The rewrite that is under way, or was cut short."""
     last = latest(bucket, source)
     return last if last and last.is_open else None
+
+
+def is_recent(bucket: Bucket, source: str) -> bool:
+    """Whether manifests that were read a while ago may be out of date: a rewrite was begun within a day."""
+    last = latest(bucket, source)
+    return last is not None and (last.is_open or manifest.now() - last.begun_at < timedelta(days=1))
 
 
 def under_way(bucket: Bucket, rewrite: Rewrite) -> RewriteUnderWay:

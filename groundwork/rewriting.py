@@ -17,6 +17,7 @@ from typing import Literal
 
 from groundwork import manifest
 from groundwork.bucket import Bucket
+from groundwork.errors import KeyChanged
 from groundwork.fetching import fetch
 from groundwork.manifest import Manifest, StoredRows, batch_name, manifest_key
 from groundwork.merging import Merged, Piece, merge
@@ -169,6 +170,11 @@ def _pieces(bucket: Bucket, one: Replacement, batches: dict[int, Manifest], dire
             for stored in batches[batch].objects
             if stored.key == old.key
         ]
+        if not users:
+            raise KeyChanged(
+                f"{bucket.url}/{old.key}", "was replaced by another run meanwhile",
+                fix="nothing: that run goes on with what this one began",
+            )  # fmt: skip
         path = fetch(bucket, users[0][1], directory / f"{number:05d}.parquet", users[0][0])
         pieces.append(Piece(path, users[0][1], [batch for batch, _ in users]))
     return pieces

@@ -154,8 +154,10 @@ class Search:
     def _passed_on(self, entry: AnySource, stream: str, key: Key) -> Iterator[Name]:
         subject = _own_subject(entry, stream)
         if subject and key and key[0] is not None:
+            own = (entry.source, stream, entry.streams[stream].primary_key[0])
             for place in places_of(self._catalog, subject):
-                yield Name(*place, key[0])
+                if place != own:  # another life of the same key is another record
+                    yield Name(*place, key[0])
 
     def _reachable(self) -> dict[str, dict[str, list[str]]]:
         """Columns that can come to name the subject, by source and stream."""

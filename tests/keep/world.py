@@ -189,7 +189,7 @@ class World:
             elif happening < 0.8:
                 self._order(person, rows, place)
             elif happening < 0.9 and person.orders:
-                gone = self.chance.choice(person.orders)
+                gone = person.orders.pop(self.chance.randrange(len(person.orders)))
                 rows["orders"].append((person.number, {
                     "id": str(gone), "_operation": "delete", "_sequence": place(),
                 }))  # fmt: skip
