@@ -61,7 +61,9 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 def _run(home: Path, rate: float) -> None:
     """Everything once: start, deploy, pipeline while the shop goes on writing, a failure, the report."""
     began, since = time.monotonic(), datetime.now(UTC)
-    # The worker takes alerts only: the schedules would begin the same work a second time.
+    # The worker takes alerts only: the schedules would begin the same work a second time. That their runs
+    # wait meanwhile is no trouble.
+    os.environ["GROUNDWORK_LATE_SECONDS"] = "86400"
     with _started(home, rate, queues=["alerts"]):
         from demo import report
         from demo.story import provoke_failure, run_pipeline
@@ -72,7 +74,7 @@ def _run(home: Path, rate: float) -> None:
                 run_pipeline()
             with _told("deployments and alerts"):
                 deployed.result()
-        with _told("a failure on purpose, until its mails are there"):
+        with _told("a failure on purpose, until its mail is there"):
             mails = provoke_failure(home)
         report.show(home, mails, since)
     seconds = time.monotonic() - began

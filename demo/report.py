@@ -110,7 +110,7 @@ def _print_way_back(warehouse: Warehouse) -> None:
 
 
 def _print_mails(mails: Sequence[EmailMessage], home: Path) -> None:
-    print(f"\nMails that a wrong password called ({home}/services/mailbox/mails)")
+    print(f"\nThe mail that a wrong password called ({home}/services/mailbox/mails)")
     for mail in mails:
         body = mail.get_body(("plain",))
         lines = body.get_content().strip().splitlines() if body else []

@@ -12,10 +12,15 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.events.schemas.automations import Automation, AutomationCore
 from prefect.exceptions import ObjectNotFound
 
+from deployments.automation_rules import broken_rules, server_findings
 from deployments.changes import Change
-from groundwork.errors import SettingMissing
+from deployments.windows import expanded, windows
+from groundwork.catalog import load_catalog
+from groundwork.errors import GroundworkError, SettingMissing
+from groundwork.settings import Settings
 
 FILE = Path(__file__).with_name("automations.yaml")
+PREFECT_YAML = Path("prefect.yaml")
 OURS = "groundwork: "
 """What the names of our automations begin with; others are never touched."""
 
@@ -32,9 +37,12 @@ def apply_automations(
         file: the automations.
 
     Raises:
+        GroundworkError: when one of them would do what is known to go wrong (`automation_rules`).
         SettingMissing: when a deployment or block that one of them names is not there yet.
     """
-    wanted = yaml.safe_load(file.read_text(encoding="utf-8"))
+    wanted = read_wanted(file)
+    if broken := list(broken_rules(wanted)):
+        raise GroundworkError(str(file), "holds automations that would not work", why=" ".join(broken))
     existing: dict[str, list[Automation]] = {}
     for automation in read_automations(client):
         existing.setdefault(automation.name, []).append(automation)
@@ -46,6 +54,15 @@ def apply_automations(
                 if not dry_run:
                     client.delete_automation(automation.id)
                 yield Change("removed", "automation", name)
+    yield from server_findings(client)
+
+
+def read_wanted(file: Path = FILE) -> list[dict[str, Any]]:
+    """The automations of the file, one for each deployment where it says so."""
+    settings = Settings()
+    found = windows(load_catalog(settings.catalog), PREFECT_YAML)
+    entries = yaml.safe_load(file.read_text(encoding="utf-8"))
+    return list(expanded(entries, found, settings.runbooks))
 
 
 def read_automations(client: SyncPrefectClient) -> list[Automation]:

@@ -1,4 +1,4 @@
-"""Notify: the detailed mail about a run that did not end well, once its log lines are complete."""
+"""Notify: tell by mail what is wrong and was not told yet, and what is over."""
 
 from __future__ import annotations
 
@@ -6,22 +6,23 @@ import sys
 
 from prefect import flow
 
-from tasks.trouble import find_affected, read_trouble, tell
+from tasks.board import look_and_tell
+from tasks.watch import read_looks
 
 
-@flow(name="notify", flow_run_name="notify-{flow_run_id}")
-def notify(flow_run_id: str, reason: str = "") -> None:  # noqa: ARG001
-    """Tell by mail what happened, the last log lines, and what it touches.
+@flow(name="notify", flow_run_name="notify")
+def notify(reason: str = "", looks: str = "") -> None:  # noqa: ARG001
+    """Hold what is wrong now against the board of what was told, and tell the difference.
 
-    Started by the automation `groundwork: run failed`. Its own deployment does not carry the tag
-    `groundwork`, else a broken mail server would call for itself.
+    Automations start it. Which event did is no matter: it looks for itself, so a call that comes twice
+    tells nothing twice, and a call that got lost is made good by the next one. Its own deployment does not
+    carry the tag `groundwork`, else a broken mail server would call for itself.
 
     Args:
-        flow_run_id: the run to tell about.
         reason: the event that called, for the run's page.
+        looks: what `watch` saw, as JSON; see `tasks.watch`.
     """
-    trouble, affected = find_affected(read_trouble(flow_run_id))
-    tell(trouble, affected)
+    look_and_tell(read_looks(looks))
 
 
 if __name__ == "__main__":

@@ -57,6 +57,42 @@ def by_nodes(nodes: Iterable[str], manifest: Mapping[str, Any]) -> Affected:
     return Affected([], models, exposures, [])
 
 
+def by_platform(entries: Iterable[AnySource], manifest: Mapping[str, Any]) -> Affected:
+    """All there is: for a trouble of the bucket, the warehouse, or what builds the models."""
+    each = [by_source(entry, manifest) for entry in entries]
+    return Affected(
+        [table for one in each for table in one.tables],
+        sorted({model for one in each for model in one.models}),
+        sorted({exposure for one in each for exposure in one.exposures}),
+        [question for one in each for question in one.questions],
+    )
+
+
+def sources_of(nodes: Iterable[str], manifest: Mapping[str, Any], known: Iterable[str]) -> list[str]:
+    """The catalog's names of the sources that dbt nodes are built from.
+
+    Args:
+        nodes: dbt's unique ids.
+        manifest: dbt's manifest.json.
+        known: the catalog's names.
+    """
+    above, waiting = set(), list(nodes)
+    while waiting:
+        unique_id = waiting.pop()
+        if unique_id not in above:
+            above.add(unique_id)
+            waiting += manifest.get("parent_map", {}).get(unique_id, [])
+    read = [manifest.get("sources", {}).get(one, {}) for one in above]
+    return sorted(
+        source
+        for source in known
+        if any(
+            node.get("source_name") == source or node.get("identifier", "").startswith(f"{source}__")
+            for node in read
+        )
+    )
+
+
 def _downstream(manifest: Mapping[str, Any], roots: Iterable[str]) -> tuple[list[str], list[str]]:
     """Models of the visualization layer and exposures reachable from some nodes."""
     reached: set[str] = set()

@@ -1,142 +1,157 @@
-"""Calls for help: what went wrong, since when, what it touches, what to do; as one mail.
+"""Notices: what went wrong, since when, what it touches, what to do; and that it is over. One mail each.
 
-No secret and no row value leaves the house: passwords in addresses are masked, and so are the values
-that databases quote in their errors.
+The subject begins with what it is about, so that a mailbox sorted by subject shows a source's troubles and
+their ends side by side. No secret and no row value leaves the house: `groundwork.masking`.
 """
 
 from __future__ import annotations
 
+import hashlib
 import html
-import logging
-import re
-import smtplib
-import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from email.message import EmailMessage
-from urllib.parse import unquote, urlsplit
+from typing import Any
 
 from groundwork.affected import Affected
-from groundwork.errors import GroundworkError
-from groundwork.sources.address import is_loopback
-
-log = logging.getLogger(__name__)
+from groundwork.channels import Sender
+from groundwork.diagnosis import ADVICE, RUNBOOKS, runbook
+from groundwork.masking import folded, masked
+from groundwork.silence import rough
+from groundwork.troubles import COMES_AND_GOES, Row, moment
 
 
 @dataclass(frozen=True)
-class Trouble:
-    """One run that did not end well, as far as Prefect knows."""
+class Notice:
+    """One mail's worth: troubles of one run or one look, or their ends."""
 
-    run_id: str
-    run_name: str
-    flow: str
-    deployment: str
-    state: str
-    state_id: str
-    message: str
-    since: str
-    url: str
-    source: str = ""
-    """The catalog's name of the source it was about, if it was about one."""
+    rows: Sequence[Row]
+    recovered: bool = False
+    affected: Affected = field(default_factory=Affected)
+    owners: Sequence[str] = ()
+    """Mail addresses of those who answer for the sources."""
+    flow: str = ""
+    run_name: str = ""
+    url: str = ""
     log_lines: Sequence[str] = ()
-    failed_nodes: Sequence[str] = ()
-    """dbt's unique ids of what failed, when dbt ran."""
+    runbooks: str = RUNBOOKS
+    secrets: Sequence[str] = field(default=(), repr=False)
+    """Values that must not be in the mail."""
 
 
-@dataclass(frozen=True)
-class Sender:
-    """Who writes to whom, through which server."""
-
-    url: str
-    """``smtp://user:password@host:port`` (STARTTLS, but for loopback) or ``smtps://…``."""
-    sender: str
-    recipients: Sequence[str] = field(default_factory=list)
-
-
-def compose(trouble: Trouble, affected: Affected, sender: Sender) -> EmailMessage:
+def compose(notice: Notice, sender: Sender) -> EmailMessage:
     """Write the mail, as plain text and as HTML."""
-    what = "/".join(part for part in (trouble.flow, trouble.deployment) if part)
-    about = f" (source {trouble.source})" if trouble.source else ""
-    facts = [
-        ("Run", f"{trouble.run_name} ({trouble.run_id})"),
-        ("Flow", what),
-        ("State", f"{trouble.state} since {trouble.since}"),
-        ("Message", masked(trouble.message)),
-        ("Link", trouble.url),
-    ]
-    lists = [
-        ("Models that failed", [node.split(".", 2)[-1] for node in trouble.failed_nodes]),
-        ("Tables that are not fresh", affected.tables),
-        ("Models that people see", affected.models),
-        ("Dashboards and exports", affected.exposures),
-        ("Questions that wait for an answer", affected.questions),
-    ]
-    lines = [folded(masked(line)) for line in trouble.log_lines]
+    first = notice.rows[0]
     mail = EmailMessage()
-    mail["Subject"] = f"[Groundwork] {trouble.state}: {trouble.run_name}{about}"
-    mail["From"], mail["To"] = sender.sender, ", ".join(sender.recipients)
-    mail["X-Groundwork-Run"] = trouble.run_id
+    mail["Subject"] = subject(notice)
+    mail["From"] = sender.sender
+    mail["To"] = ", ".join(dict.fromkeys([*sender.recipients, *notice.owners]))
+    mail["Message-ID"] = message_id(first, notice.recovered)
+    if notice.recovered and first.message_id:
+        mail["In-Reply-To"] = mail["References"] = first.message_id
+    mail["X-Groundwork-Trouble"] = ", ".join(_ascii(row.trouble.key) for row in notice.rows)
+    mail["X-Groundwork-State"] = "recovered" if notice.recovered else "open"
+    if first.trouble.run_id:
+        mail["X-Groundwork-Run"] = first.trouble.run_id
+    facts, lists = _facts(notice), _lists(notice)
+    lines = [folded(masked(line, notice.secrets)) for line in notice.log_lines]
     mail.set_content(_plain(facts, lists, lines))
     mail.add_alternative(_html(facts, lists, lines), subtype="html")
     return mail
 
 
-def send(mail: EmailMessage, sender: Sender) -> None:
-    """Hand the mail to the server.
-
-    Raises:
-        GroundworkError: when the server cannot be reached, or refuses.
-    """
-    where = urlsplit(sender.url)
-    host, server = where.hostname or "", f"mail server {where.hostname}:{where.port}"
-    context = ssl.create_default_context()
-    try:
-        if where.scheme == "smtps":
-            client: smtplib.SMTP = smtplib.SMTP_SSL(host, where.port or 465, timeout=30, context=context)
-        else:
-            client = smtplib.SMTP(host, where.port or 587, timeout=30)
-        with client:
-            if where.scheme != "smtps" and not is_loopback(host):
-                client.starttls(context=context)
-            if where.username:
-                client.login(unquote(where.username), unquote(where.password or ""))
-            client.send_message(mail)
-    except (OSError, smtplib.SMTPException) as error:
-        raise GroundworkError(
-            server,
-            f"did not take the mail ({type(error).__name__})",
-            fix="check GROUNDWORK_SMTP_URL and the server's log",
-        ) from error
-    log.info("mailed subject=%r recipients=%d", mail["Subject"], len(sender.recipients))
+def subject(notice: Notice) -> str:
+    """E.g. ``[Groundwork] shop: failed (ingest-shop)``, ``[Groundwork] shop: recovered (was failed)``."""
+    trouble = notice.rows[0].trouble
+    several = f", {len(notice.rows)} troubles" if len(notice.rows) > 1 else ""
+    if notice.recovered:
+        return f"[Groundwork] {trouble.about}: recovered (was {trouble.kind}{several})"
+    more = trouble.deployment or notice.run_name
+    more = more if more != trouble.about else ""
+    inside = f"{more}{several}".removeprefix(", ")
+    return f"[Groundwork] {trouble.about}: {trouble.kind}" + (f" ({inside})" if inside else "")
 
 
-def masked(text: str) -> str:
-    """A text without passwords, and without the values that databases quote in errors."""
-    text = re.sub(r"://([^:/@\s]*):[^@\s]+@", r"://\1:…@", text)
-    text = re.sub(r"(?i)\b(password|token|secret|api[_-]?key)(\s*[=:]\s*)\S+", r"\1\2…", text)
-    if re.search(r"(?i)conver|cast|constraint|duplicate|violat|invalid input|not recognized", text):
-        text = re.sub(r"'[^']*'", "'…'", text)
-        text = re.sub(r"(?i)(key \")[^\"]*\"", r'\1…"', text)
-        text = re.sub(r"(?i)(key \([^)]*\)=)\([^)]*\)", r"\1(…)", text)
-    return text
+def message_id(row: Row, recovered: bool = False) -> str:
+    """The same for the same news: a mail that is sent twice all the same is shown once by most programs."""
+    said = f"{row.trouble.key}|{row.opened[-1]}|{recovered}"
+    return f"<{hashlib.sha256(said.encode()).hexdigest()[:32]}@groundwork>"
+
+
+def facts_of(notice: Notice) -> dict[str, Any]:
+    """What a webhook is told."""
+    return {
+        "state": "recovered" if notice.recovered else "open",
+        "troubles": [
+            {
+                "key": row.trouble.key,
+                "kind": row.trouble.kind,
+                "about": row.trouble.about,
+                "what": masked(row.trouble.what, notice.secrets),
+                "since": row.trouble.since,
+            }
+            for row in notice.rows
+        ],
+        "url": notice.url,
+        "runbook": runbook(notice.rows[0].trouble.kind, notice.runbooks),
+    }
 
 
 Facts = Sequence[tuple[str, str]]
 Lists = Sequence[tuple[str, Sequence[str]]]
 
 
-def folded(line: str, rows: int = 4) -> str:
-    """A log line without the middle of its traceback: how it begins, and the error it ends with."""
-    parts = line.rstrip().splitlines()
-    if len(parts) <= rows:
-        return line
-    return "\n".join([parts[0], f"    … {len(parts) - 2} lines, see the run …", f"    {parts[-1]}"])
+def _facts(notice: Notice) -> Facts:
+    row = notice.rows[0]
+    trouble, since = row.trouble, moment(row.trouble.since)
+    what = [masked(one.trouble.what, notice.secrets) for one in notice.rows]
+    facts = [("Trouble" if not notice.recovered else "Was", "; ".join(what)), ("Since", _time(since))]
+    if notice.recovered:
+        ended = moment(row.over)
+        facts.append(("Recovered", f"{_time(ended)}, after {rough(ended - since)}"))
+    run = " ".join(
+        part for part in (notice.run_name, f"({trouble.run_id})" if trouble.run_id else "") if part
+    )
+    flow = "/".join(part for part in (notice.flow, trouble.deployment) if part)
+    facts += [("Run", run), ("Flow", flow), ("Link", notice.url), ("Owner", ", ".join(notice.owners))]
+    if not notice.recovered:
+        facts += [("To do", ADVICE[trouble.kind]), ("Runbook", runbook(trouble.kind, notice.runbooks))]
+        if len(row.opened) >= COMES_AND_GOES:
+            often = (
+                f"It came {len(row.opened)} times within the last hour. "
+                "You will hear of it again when it has been well for an hour."
+            )
+            facts.append(("Note", often))
+    return [(name, value) for name, value in facts if value]
+
+
+def _lists(notice: Notice) -> Lists:
+    if notice.recovered:
+        return []
+    nodes = [row.trouble.node for row in notice.rows if row.trouble.node]
+    return [
+        ("Models and tests that failed", [node.split(".", 2)[-1] for node in nodes]),
+        ("Tables that are not fresh", notice.affected.tables),
+        ("Models that people see", notice.affected.models),
+        ("Dashboards and exports", notice.affected.exposures),
+        ("Questions that wait for an answer", notice.affected.questions),
+    ]
+
+
+def _time(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _ascii(text: str) -> str:
+    return text.encode("ascii", "replace").decode()
 
 
 def _plain(facts: Facts, lists: Lists, lines: Sequence[str]) -> str:
-    parts = ["\n".join(f"{name + ':':9}{value}" for name, value in facts)]
+    parts = ["\n".join(f"{name + ':':11}{value}" for name, value in facts)]
     parts += [f"{name}:\n" + "\n".join(f"  - {one}" for one in of) for name, of in lists if of]
-    parts.append(f"Last {len(lines)} log lines:\n" + "\n".join(f"  {line}" for line in lines))
+    if lines:
+        parts.append(f"Last {len(lines)} log lines:\n" + "\n".join(f"  {line}" for line in lines))
     return "\n\n".join(parts) + "\n"
 
 
@@ -150,10 +165,8 @@ def _html(facts: Facts, lists: Lists, lines: Sequence[str]) -> str:
         if of
     )
     tail = html.escape("\n".join(lines))
-    return (
-        f"<table cellpadding=4>{rows}</table>{items}"
-        f"<p><b>Last {len(lines)} log lines</b></p><pre>{tail}</pre>"
-    )
+    last = f"<p><b>Last {len(lines)} log lines</b></p><pre>{tail}</pre>" if lines else ""
+    return f"<table cellpadding=4>{rows}</table>{items}{last}"
 
 
 def _linked(value: str) -> str:

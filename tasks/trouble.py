@@ -1,62 +1,90 @@
-"""From a run's id to a mail about it."""
+"""From a run that ended badly to its troubles, and to what a mail tells of it."""
 
 from __future__ import annotations
 
 import json
+import logging
 import time
 from typing import TYPE_CHECKING, Any
 
-from prefect import task
+from groundwork.diagnosis import diagnose
+from groundwork.troubles import Trouble
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.objects import FlowRun, Log
 
     from groundwork.affected import Affected
-    from groundwork.notices import Sender, Trouble
 
 LAST_LINES = 20
 LOOK_EVERY = 2.0
 """Seconds between two looks at the log lines; Prefect sends them at least every 2 s."""
-LONGEST_WAIT = 60.0
+LONGEST_WAIT = 30.0
+LONGEST_MESSAGE = 800
 
 
-@task(task_run_name="read-trouble")
-def read_trouble(flow_run_id: str) -> Trouble:
-    """What Prefect knows of a run, once its log lines, which come in late batches, are all there."""
-    from uuid import UUID
+def troubles_of(client: SyncPrefectClient, run: FlowRun, *, lasting: bool) -> list[Trouble]:
+    """What is wrong according to a run that failed, crashed or timed out; one trouble per failed dbt node.
 
-    from prefect.client.orchestration import get_client
-    from prefect.utilities.urls import url_for
+    Args:
+        client: speaks to Prefect.
+        run: the run.
+        lasting: whether a later run of the same deployment can tell that it is over.
+    """
+    state = run.state
+    assert state is not None
+    message = (state.message or "")[:LONGEST_MESSAGE]
+    found = diagnose(state.name or "", message, crashed=state.is_crashed())
+    source, deployment = source_of(client, run), ""
+    if run.deployment_id:
+        deployment = client.read_deployment(run.deployment_id).name
+    about = found.part or source or deployment or run.name
+    own = source or deployment if lasting else f"run {run.id}"
+    suffix = " quarantine" if found.kind == "quarantine" else ""
+    told: dict[str, Any] = {
+        "about": about,
+        "since": state.timestamp.isoformat(),
+        "source": "" if found.part else source,
+        "deployment": deployment,
+        "run_id": str(run.id),
+        "lasting": lasting,
+    }
+    nodes = _failed_nodes(run, message)
+    if nodes and not found.part:
+        told["source"] = ""
+        return [
+            Trouble(
+                f"{own} {node}", "test failed" if node.startswith("test.") else "failed",
+                what=f"{run.name}: {node.split('.', 2)[-1]} failed", node=node, **told,
+            )
+            for node in nodes
+        ]  # fmt: skip
+    what = f"{run.name}: {message or state.name}"
+    key = found.part if found.part and lasting else f"{own}{suffix}"
+    return [Trouble(key, found.kind, what=what, **told)]
 
-    from groundwork.notices import Trouble
 
-    with get_client(sync_client=True) as client:
-        run = client.read_flow_run(UUID(flow_run_id))
-        lines = _settled_lines(client, run.id)
-        run = client.read_flow_run(run.id)
-        deployment = client.read_deployment(run.deployment_id).name if run.deployment_id else ""
-        state = run.state
-        return Trouble(
-            run_id=str(run.id),
-            run_name=run.name,
-            flow=client.read_flow(run.flow_id).name,
-            deployment=deployment,
-            state=state.name or "" if state else "",
-            state_id=str(state.id) if state else str(run.id),
-            message=state.message or "" if state else "",
-            since=f"{state.timestamp:%Y-%m-%d %H:%M:%S} UTC" if state else "",
-            url=url_for(run) or "",
-            source=_source_of(client, run),
-            log_lines=[_line(line) for line in reversed(lines[:LAST_LINES])],
-        )
+def _failed_nodes(run: FlowRun, message: str) -> list[str]:
+    """What dbt says failed, if the run was dbt's; nothing when the bucket cannot tell."""
+    from groundwork.dbt_results import failed_nodes
+    from groundwork.errors import GroundworkError
+    from groundwork.settings import Settings
+    from tasks.lookup import platform_bucket
+
+    if "Failures detected" not in message:
+        return []
+    try:
+        return failed_nodes(platform_bucket(Settings()), str(run.id))
+    except GroundworkError as error:
+        logging.getLogger(__name__).warning("dbt's results cannot be read: %s", error)
+        return []
 
 
-@task(task_run_name="find-affected")
-def find_affected(trouble: Trouble) -> tuple[Trouble, Affected]:
-    """What the trouble touches; nothing when bucket and catalog cannot tell (they may be the trouble)."""
-    from dataclasses import replace
+def find_affected(troubles: list[Trouble]) -> tuple[Affected, list[str]]:
+    """What troubles of one look touch, and the owners' addresses.
 
+    Nothing when bucket and catalog cannot tell: they may be the trouble.
+    """
     from groundwork import affected as touched
     from groundwork import dbt_results
     from groundwork.catalog import load_catalog
@@ -66,41 +94,27 @@ def find_affected(trouble: Trouble) -> tuple[Trouble, Affected]:
 
     settings, manifest = Settings(), {}
     try:
-        bucket, catalog = platform_bucket(settings), load_catalog(settings.catalog)
+        catalog = load_catalog(settings.catalog)
+    except GroundworkError:
+        return touched.Affected(), []
+    try:
+        bucket = platform_bucket(settings)
         if bucket.exists(dbt_results.NEWEST_MANIFEST):
             manifest = json.loads(bucket.get(dbt_results.NEWEST_MANIFEST))
-        if trouble.source in catalog:
-            return trouble, touched.by_source(catalog[trouble.source], manifest)
-        failed = dbt_results.failed_nodes(bucket, trouble.run_id)
-        return replace(trouble, failed_nodes=failed), touched.by_nodes(failed, manifest)
     except GroundworkError:
-        return trouble, touched.Affected()
+        pass
+    nodes = [trouble.node for trouble in troubles if trouble.node]
+    if nodes:
+        owning = touched.sources_of(nodes, manifest, catalog)
+        return touched.by_nodes(nodes, manifest), [catalog[source].owner.email for source in owning]
+    source = troubles[0].source
+    if source in set(catalog):
+        return touched.by_source(catalog[source], manifest), [catalog[source].owner.email]
+    return touched.by_platform(catalog.values(), manifest), []
 
 
-@task(task_run_name="mail")
-def tell(trouble: Trouble, affected: Affected) -> bool:
-    """Mail it, unless this very state was mailed before (automations deliver at least once).
-
-    Returns:
-        Whether a mail went out.
-    """
-    from prefect.artifacts import Artifact, create_markdown_artifact
-
-    from groundwork.notices import compose, send
-
-    key = f"mailed-{trouble.state_id}"
-    if Artifact.get(key):
-        return False
-    sender = _sender()
-    mail = compose(trouble, affected, sender)
-    send(mail, sender)
-    text = mail.get_body(("plain",))
-    create_markdown_artifact(f"```\n{text.get_content() if text else ''}\n```", key=key)
-    return True
-
-
-def _settled_lines(client: SyncPrefectClient, flow_run_id: Any) -> list[Log]:
-    """The newest lines first, when two looks in a row saw the same."""
+def last_lines(client: SyncPrefectClient, flow_run_id: Any) -> list[str]:
+    """A run's last log lines, oldest first, once two looks saw the same: they come in late batches."""
     from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
     from prefect.client.schemas.sorting import LogSort
 
@@ -108,15 +122,15 @@ def _settled_lines(client: SyncPrefectClient, flow_run_id: Any) -> list[Log]:
     before: set[Any] | None = None
     deadline = time.monotonic() + LONGEST_WAIT
     while True:
-        lines = client.read_logs(of_run, limit=200, sort=LogSort.TIMESTAMP_DESC)
+        lines = client.read_logs(of_run, limit=LAST_LINES, sort=LogSort.TIMESTAMP_DESC)
         seen = {line.id for line in lines}
         if seen == before or time.monotonic() > deadline:
-            return lines
+            return [_line(line) for line in reversed(lines)]
         before = seen
         time.sleep(LOOK_EVERY)
 
 
-def _source_of(client: SyncPrefectClient, run: FlowRun) -> str:
+def source_of(client: SyncPrefectClient, run: FlowRun) -> str:
     """The source a run is about: by its tag, its parameter, or those of a part of it that failed."""
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterParentFlowRunId
 
@@ -135,19 +149,5 @@ def _source_of(client: SyncPrefectClient, run: FlowRun) -> str:
 
 
 def _line(line: Log) -> str:
-    import logging
-
     level = logging.getLevelName(line.level)
     return f"{line.timestamp:%H:%M:%S} {level:8} {line.name}: {line.message}"
-
-
-def _sender() -> Sender:
-    from groundwork.notices import Sender
-    from groundwork.settings import Named
-    from tasks.lookup import resolve
-
-    return Sender(
-        url=resolve(Named(secret="groundwork-smtp-url")),
-        sender=resolve(Named(variable="groundwork-alert-from")),
-        recipients=[one.strip() for one in resolve(Named(variable="groundwork-alert-to")).split(",")],
-    )

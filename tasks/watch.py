@@ -1,81 +1,198 @@
-"""Silence is a failure too: which sources were not looked at for too long, and what they pile up for us."""
+"""What Prefect does not know: bucket, warehouse, disks, slots, and sources that fell silent.
+
+Every look is of one subject, and says nothing of a subject that it could not see: a source is not stale
+because the warehouse does not answer.
+"""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prefect import task
 
+from groundwork.troubles import Kind, Trouble, moment
+
 if TYPE_CHECKING:
     from groundwork.catalog import AnySource
+    from groundwork.settings import Settings
+    from tasks.run_states import Looks
 
 
-@task(task_run_name="look-for-silence")
-def find_silence() -> list[str]:
-    """Hold the ledger's newest look at each source against how often it is wanted."""
+@task(task_run_name="look-at-places")
+def look_at_places() -> Looks:
+    """Whether bucket and warehouse answer, and whether a disk fills."""
+    from groundwork.errors import GroundworkError
+    from groundwork.settings import Settings
+    from tasks.lookup import platform_bucket
+
+    settings = Settings()
+    looks: Looks = {}
+    try:
+        platform_bucket(settings).exists("watch/looked")
+        looks["bucket"] = {}
+    except GroundworkError as error:
+        looks["bucket"] = _one("bucket", "bucket", str(error))
+    for place in _places(settings):
+        looks[f"disk {place}"] = _filling(place, settings.least_free_percent)
+    return looks
+
+
+@task(task_run_name="look-at-sources")
+def look_at_sources(awake: str = "") -> Looks:
+    """Hold the ledger's newest look at each source against how often it is wanted, and what it brought."""
     from groundwork.catalog import load_catalog
+    from groundwork.errors import WarehouseError
     from groundwork.manifest import now
     from groundwork.settings import Settings
-    from groundwork.warehouses import LANDING, LEDGER, open_warehouse
+    from groundwork.silence import silence, too_little
 
-    settings, looks = Settings(), []
-    with open_warehouse(settings, who="watch") as warehouse:
-        if warehouse.columns(LANDING, LEDGER):
-            looks = warehouse.query(f"select source, max(stored_at) from {LANDING}.{LEDGER} group by 1")
-    newest, at = dict(looks), now().replace(tzinfo=None)
-    entries = load_catalog(settings.catalog).values()
-    found = [silence(entry, newest.get(entry.source), at) for entry in entries]
-    return [told for told in found if told]
+    settings = Settings()
+    looks: Looks = {}
+    try:
+        batches = _ledger(settings)
+    except WarehouseError as error:
+        return {"warehouse": _one("warehouse", "warehouse", str(error))}
+    at, since = now().replace(tzinfo=None), moment(awake).replace(tzinfo=None) if awake else None
+    for entry in load_catalog(settings.catalog).values():
+        seen = batches.get(entry.source, [])
+        newest = seen[-1][0] if seen else None
+        told = silence(entry, newest, at, awake=since, least=settings.patience)
+        looks[f"ledger {entry.source}"] = _of(entry, "stale", told, newest)
+        little = too_little(entry.source, seen, entry.update_every, at)
+        looks[f"rows {entry.source}"] = _of(entry, "too little", little)
+    return looks | {"warehouse": {}}
 
 
 @task(task_run_name="look-at-slots")
-def look_at_slots() -> list[str]:
+def look_at_slots() -> Looks:
     """How much log each PostgreSQL holds back for us; a slot that is past its policy is dropped."""
     from groundwork.catalog import PostgresSource, load_catalog
+    from groundwork.errors import BucketError
     from groundwork.settings import Settings
     from groundwork.slot_watch import look
     from tasks.lookup import platform_bucket, resolve, run_id
 
     settings = Settings()
-    bucket, entries = platform_bucket(settings), load_catalog(settings.catalog).values()
-    read = [entry for entry in entries if isinstance(entry, PostgresSource)]
-    found = [look(entry, bucket, resolve, run_id=run_id()) for entry in read]
-    return [told for told in found if told]
+    looks: Looks = {}
+    bucket = platform_bucket(settings)
+    for entry in load_catalog(settings.catalog).values():
+        if isinstance(entry, PostgresSource):
+            try:
+                told = look(entry, bucket, resolve, run_id=run_id())
+            except BucketError:
+                continue  # the bucket's own trouble
+            looks[f"slot {entry.source}"] = _of(entry, "slot lag", told)
+    return looks
 
 
-def insist(findings: list[str]) -> None:
-    """Fail if there is anything to tell.
+@task(task_run_name="call")
+def call_if_changed(looks: Looks) -> bool:
+    """Ask for a run of `notify` if it would have something to tell; whether it was asked for.
 
-    Raises:
-        GroundworkError: with all of it.
+    Until it has told, it is asked for again by every look: no call is lost for good.
     """
-    from groundwork.errors import GroundworkError
+    from prefect.client.orchestration import get_client
+    from prefect.events import emit_event
 
-    if findings:
-        raise GroundworkError(
-            "sources",
-            "; ".join(findings),
-            fix="look at the newest runs of their deployments, and whether schedules and worker run",
+    from tasks.board import CHANGED, observe_all, read_board
+
+    with get_client(sync_client=True) as client:
+        board = read_board()
+        before = board.dump()
+        news = observe_all(client, board, looks)
+        if not news and board.dump() == before:
+            return False
+    emit_event(CHANGED, {"prefect.resource.id": CHANGED}, payload={"looks": write_looks(looks)})
+    return True
+
+
+def awake_since() -> str:
+    """When the platform last came back from a trouble of its own (ISO); empty when none is known."""
+    from prefect.client.orchestration import get_client
+
+    from tasks.board import read_board
+    from tasks.run_states import awake
+
+    with get_client(sync_client=True) as client:
+        return awake(client, read_board())
+
+
+def write_looks(looks: Looks) -> str:
+    """Looks as a parameter of `notify` can hold them."""
+    return json.dumps({s: [asdict(t) for t in found.values()] for s, found in looks.items()})
+
+
+def read_looks(text: str) -> Looks:
+    """Looks as `write_looks` wrote them; none for an empty text."""
+    return {
+        subject: {one["key"]: Trouble(**one) for one in found}
+        for subject, found in json.loads(text or "{}").items()
+    }
+
+
+def _ledger(settings: Settings) -> dict[str, list[tuple[datetime, int]]]:
+    """By source, when each of the newest batches was stored, and its rows; oldest first."""
+    from groundwork.warehouses import LANDING, LEDGER, open_warehouse
+
+    found: dict[str, list[tuple[datetime, int]]] = {}
+    with open_warehouse(settings, who="watch") as warehouse:
+        if not warehouse.columns(LANDING, LEDGER):
+            return found
+        rows = warehouse.query(
+            f"select source, stored_at, rows from {LANDING}.{LEDGER}"
+            " qualify row_number() over (partition by source order by batch_id desc) <= 2000"
+            " order by source, batch_id"
         )
+    for source, stored_at, count in rows:
+        found.setdefault(source, []).append((stored_at, count))
+    return found
 
 
-def silence(entry: AnySource, newest: datetime | None, at: datetime) -> str:
-    """What is wrong with a source's newest look (UTC without zone), or nothing.
+def _places(settings: Settings) -> Iterator[Path]:
+    """One existing directory of every disk that the platform writes to from here."""
+    import tempfile
+    from urllib.parse import unquote, urlsplit
 
-    A look may be late by half its interval, and always by ten minutes: a run takes its time, and it
-    may wait for the warehouse.
-    """
-    wanted = entry.update_every
-    patience = wanted + max(wanted / 2, timedelta(minutes=10))
-    if newest is not None and at - newest <= patience:
-        return ""
-    looked = f"{_rough(at - newest)} ago" if newest else "never"
-    return f"{entry.source} was last looked at {looked}, wanted every {_rough(wanted)}"
+    places = [settings.home.absolute(), Path(tempfile.gettempdir())]
+    if settings.warehouse == "duckdb":
+        places.append(settings.duckdb_file.parent)
+    url = urlsplit(settings.bucket_url)
+    if url.scheme == "file":
+        places.append(Path(unquote(url.path)))
+    disks: set[int] = set()
+    for place in places:
+        there = next(one for one in (place, *place.parents) if one.exists())
+        if (disk := there.stat().st_dev) not in disks:
+            disks.add(disk)
+            yield there
 
 
-def _rough(span: timedelta) -> str:
-    minutes = span.total_seconds() / 60
-    if minutes < 120:
-        return f"{minutes:.0f} minutes"
-    return f"{minutes / 60:.0f} hours" if minutes < 2880 else f"{minutes / 1440:.0f} days"
+def _filling(place: Path, least_percent: float) -> dict[str, Trouble]:
+    import shutil
+
+    from groundwork.sizes import size_text
+
+    usage = shutil.disk_usage(place)
+    free = 100 * usage.free / usage.total if usage.total else 100.0
+    if free >= least_percent:
+        return {}
+    what = f"the disk of {place} has {free:.0f} % free ({size_text(usage.free)} of {size_text(usage.total)})"
+    return _one("disk", "disk", what)
+
+
+def _of(entry: AnySource, kind: Kind, told: str, since: datetime | None = None) -> dict[str, Trouble]:
+    """A trouble of a source; silence has the source's own key, as runs that fail have."""
+    if not told:
+        return {}
+    key = entry.source if kind == "stale" else f"{entry.source} {kind}"
+    at = (since.replace(tzinfo=UTC) if since else datetime.now(UTC)).isoformat()
+    return {key: Trouble(key, kind, entry.source, told, at, source=entry.source)}
+
+
+def _one(key: str, kind: Kind, what: str) -> dict[str, Trouble]:
+    return {key: Trouble(key, kind, key, what, datetime.now(UTC).isoformat())}

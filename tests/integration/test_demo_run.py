@@ -76,8 +76,8 @@ def test_the_first_run_leads_a_row_back_to_its_file_run_and_log_lines(first: str
     assert re.search(r"committed source=shop batch=\d{10}", first)
 
 
-def test_a_failure_on_purpose_is_mailed_at_once_and_in_detail(first: str) -> None:
-    assert first.count("│ Subject: [Groundwork] Failed: ingest-shop") == 2
+def test_a_failure_on_purpose_is_mailed_once_and_in_detail(first: str) -> None:
+    assert first.count("│ Subject: [Groundwork] shop: failed (ingest-shop)") == 1
     assert "password authentication failed" in first
     assert "visualization.revenue_daily" in first
 

@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 
-from groundwork.affected import Affected, by_nodes, by_source
+from groundwork.affected import Affected, by_nodes, by_platform, by_source, sources_of
 from groundwork.catalog import load_catalog
-from groundwork.notices import Sender, Trouble, compose, masked
-from tasks.watch import silence
+from groundwork.channels import Sender
+from groundwork.masking import masked
+from groundwork.notices import Notice, compose
+from groundwork.silence import silence
+from groundwork.troubles import Row, Trouble
 
 CATALOG = load_catalog(Path(__file__).parents[2] / "catalog")
 NOW = datetime(2026, 11, 22, 12)
@@ -75,24 +78,89 @@ def test_a_failing_test_touches_what_is_built_from_what_it_tests() -> None:
         ("Conversion Error: Could not convert string 'jane@example.com' to INT32", "jane"),
         ('Constraint Error: Duplicate key "email: jane@example.com" violates', "jane"),
         ("Key (email)=(jane@example.com) violates unique constraint; key (email)=(jane)", "jane"),
+        ("Failing row contains (7, jane, null) violates not-null constraint", "jane"),
+        ("invalid literal for int() with base 10: 'jane'", "jane"),
+        ("no such customer: jane.doe+x@example.co.uk", "jane"),
+        ("Authorization: Bearer abcdef123456 refused", "abcdef123456"),
+        ("key AKIAIOSFODNN7EXAMPLE is not known", "AKIAIOSFODNN7EXAMPLE"),
+        ("card 4111 1111 1111 1111 declined", "1111"),
+        ("call +49 30 1234567", "1234567"),
+        ("IBAN DE89 3704 0044 0532 0130 00", "3704"),
     ],
 )
 def test_no_secret_and_no_value_is_mailed(text: str, secret: str) -> None:
     assert secret not in masked(text)
 
 
+def row(kind: Any = "failed", what: str = "ingest-shop: no", **more: Any) -> Row:
+    trouble = Trouble("shop", kind, "shop", what, "2026-11-22T12:00:00+00:00", source="shop", **more)
+    return Row(trouble, ["deployment ingest-shop"], ["2026-11-22T12:00:05+00:00"])
+
+
+def text_of(mail: Any, kind: str = "plain") -> str:
+    body = mail.get_body((kind,))
+    assert body is not None
+    return str(body.get_content())
+
+
+TO = Sender("", "a@x.org", ["b@x.org", "c@x.org"])
+
+
 def test_a_mail_is_plain_and_html_and_nothing_in_it_is_markup() -> None:
-    trouble = Trouble(
-        "id", "ingest-shop", "ingest", "ingest-shop", "Failed", "s", "<b>no</b>", "12:00", "http://x/1",
-        source="shop", log_lines=["a <script>"],
+    notice = Notice(
+        [row(what="<b>no</b>", run_id="42", deployment="ingest-shop")], affected=Affected(["landing.t"]),
+        owners=["owner@x.org"], url="http://x/1", log_lines=["a <script>"],
     )  # fmt: skip
-    mail = compose(trouble, Affected(["landing.t"]), Sender("", "a@x.org", ["b@x.org", "c@x.org"]))
-    plain, html = mail.get_body(("plain",)), mail.get_body(("html",))
-    assert plain and html
-    assert mail["To"] == "b@x.org, c@x.org"
-    assert "a <script>" in plain.get_content()
-    assert "<script>" not in html.get_content()
-    assert "&lt;b&gt;no&lt;/b&gt;" in html.get_content()
+    mail = compose(notice, TO)
+    assert mail["To"] == "b@x.org, c@x.org, owner@x.org"
+    assert mail["Subject"] == "[Groundwork] shop: failed (ingest-shop)"
+    assert (mail["X-Groundwork-State"], mail["X-Groundwork-Run"]) == ("open", "42")
+    assert "a <script>" in text_of(mail)
+    assert "2026-11-22 12:00:00 UTC" in text_of(mail)
+    assert "docs/runbooks.md#failed" in text_of(mail)
+    assert "landing.t" in text_of(mail)
+    assert "<script>" not in text_of(mail, "html")
+    assert "&lt;b&gt;no&lt;/b&gt;" in text_of(mail, "html")
+
+
+def test_the_mail_that_it_is_over_answers_the_first_and_sorts_beside_it() -> None:
+    opened = row(deployment="ingest-shop")
+    first = compose(Notice([opened]), TO)
+    opened.message_id, opened.over = first["Message-ID"], "2026-11-22T12:30:05+00:00"
+    mail = compose(Notice([opened], recovered=True), TO)
+    assert mail["Subject"] == "[Groundwork] shop: recovered (was failed)"
+    assert mail["In-Reply-To"] == first["Message-ID"] != mail["Message-ID"]
+    assert "after 30 minutes" in text_of(mail)
+
+
+def test_one_run_with_several_failing_tests_is_one_mail() -> None:
+    rows = [row("test failed", f"test {n} failed", node=f"test.groundwork.t{n}") for n in range(3)]
+    mail = compose(Notice(rows), TO)
+    assert mail["Subject"] == "[Groundwork] shop: test failed (3 troubles)"
+    assert text_of(mail).count("  - t") == 3
+
+
+def test_a_secret_whose_value_is_known_is_masked_whatever_it_looks_like() -> None:
+    notice = Notice(
+        [row(what="said plainly-a-word")], log_lines=["plainly-a-word"], secrets=["plainly-a-word"]
+    )
+    assert "plainly" not in compose(notice, TO).as_string()
+
+
+def test_a_trouble_of_the_platform_touches_all_there_is() -> None:
+    touched = by_platform(CATALOG.values(), MANIFEST)
+    assert touched.models == ["visualization.fees", "visualization.orders"]
+    assert {"landing.shop__orders", "landing.payments__refunds"} <= set(touched.tables)
+
+
+def test_a_failing_test_is_told_to_those_who_own_what_it_is_built_from() -> None:
+    manifest = MANIFEST | {
+        "parent_map": {
+            "test.groundwork.t": ["model.groundwork.orders"],
+            "model.groundwork.orders": ["source.groundwork.shop.orders"],
+        }
+    }
+    assert sources_of(["test.groundwork.t"], manifest, CATALOG) == ["shop"]
 
 
 @pytest.mark.parametrize(
@@ -106,3 +174,15 @@ def test_a_mail_is_plain_and_html_and_nothing_in_it_is_markup() -> None:
 )
 def test_a_source_that_was_not_looked_at_is_silent(looked: timedelta | None, told: str) -> None:
     assert silence(CATALOG["shop"], NOW - looked if looked else None, NOW) == told
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "committed source=shop batch=0000000042 rows=1200 at 2026-11-22 23:44:00.123456",
+        "slot at 0000000001A2B3C4 of run 073e2b4c-7f8c-4750-9101-f5f42f044f8d",
+        "object shop/data/orders/0000000042/part-00000.parquet has 123456789012 bytes",
+    ],
+)
+def test_what_we_say_ourselves_is_not_masked(text: str) -> None:
+    assert masked(text) == text

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from groundwork import catalog, slot_watch
-from groundwork.errors import GroundworkError, SlotLost
+from groundwork.errors import SlotLost
 from groundwork.extract import open_source
 from groundwork.sources import retention, waiting
 from tests.capture import Capture, Database, entry, run_and_die
@@ -269,10 +269,10 @@ def test_a_snapshot_that_waits_for_old_transactions_says_so(
     items.assert_equal_to_the_source()
 
 
-def test_the_watch_flow_fails_with_what_it_found(
+def test_the_watch_flow_finds_a_slot_that_holds_too_much_and_that_it_is_over(
     items: Limited, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tasks.watch import insist, look_at_slots
+    from tasks.watch import look_at_slots
 
     items.run()
     described = json.loads(
@@ -285,11 +285,13 @@ def test_the_watch_flow_fails_with_what_it_found(
     monkeypatch.setenv("GROUNDWORK_CATALOG", str(tmp_path / "catalog"))
     monkeypatch.setenv("GROUNDWORK_BUCKET", items.bucket.url)
     monkeypatch.setenv("SHOP_DATABASE_URL", items.url)
-    assert look_at_slots.fn() == []
+    assert look_at_slots.fn() == {"slot shop": {}}
     write_log(database, 2)
-    (found,) = look_at_slots.fn()
-    with pytest.raises(GroundworkError, match=r"sources: shop: slot 'groundwork_shop_.*slot_lag.alert 1 MB"):
-        insist([found])
+    (found,) = look_at_slots.fn()["slot shop"].values()
+    assert (found.kind, found.source) == ("slot lag", "shop")
+    assert re.search(r"shop: slot 'groundwork_shop_.*slot_lag.alert 1 MB", found.what)
+    items.run()
+    assert look_at_slots.fn() == {"slot shop": {}}
 
 
 def test_what_is_to_be_feared_of_a_slot() -> None:

@@ -1,0 +1,164 @@
+"""Troubles, and the board on which the open ones stand: told once when they come, and once when they go.
+
+Whoever looks, looks at one *subject* (a deployment, the bucket, a slot …) and says all that is wrong with it
+now. What is new on the board is told; what is gone from every subject is told too. So it does not matter how
+often somebody looks, or which call for a look was lost, doubled or late.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+Kind = Literal[
+    "failed", "crashed", "timed out", "hung", "late", "never started", "paused", "stale", "too little",
+    "test failed", "quarantine", "slot lag", "disk", "bucket", "warehouse", "no worker", "alert channel",
+]  # fmt: skip
+"""What is wrong, in one word for the subject of the mail; each has a section in docs/runbooks.md."""
+
+PLATFORM = frozenset({"bucket", "warehouse", "disk", "no worker"})
+"""Kinds that make sources stale in their turn: their consequences are not told."""
+
+COMES_AND_GOES = 3
+"""A trouble that comes this often within `CALM` is told once more as such, and then not until it is over."""
+CALM = timedelta(hours=1)
+KEPT = timedelta(days=2)
+"""How long the board remembers what is over."""
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Something that is wrong now. Times are UTC, as ISO 8601 texts, since a board is stored as JSON."""
+
+    key: str
+    """Two troubles with one key are the same trouble."""
+    kind: Kind
+    about: str
+    """What a person would sort by: a source, a deployment, a part of the platform."""
+    what: str
+    """One sentence."""
+    since: str
+    source: str = ""
+    """The catalog's name of the source it is about, if it is about one."""
+    deployment: str = ""
+    run_id: str = ""
+    node: str = ""
+    """dbt's unique id of the test or model, if it is about one."""
+    lasting: bool = True
+    """False for a run that nobody will repeat: it is told once, and never as recovered."""
+
+
+@dataclass
+class Row:
+    """A trouble on the board."""
+
+    trouble: Trouble
+    subjects: list[str]
+    """Who sees it still; it is over when nobody does."""
+    opened: list[str]
+    """When it came, each time within the last `CALM`."""
+    message_id: str = ""
+    """Of the mail that told it, so that the mail about its end can answer."""
+    over: str = ""
+    """When it was last seen to be gone; empty while it is there."""
+    owed: bool = False
+    """Its end is not told yet."""
+
+
+@dataclass
+class News:
+    """What is to be told after a look."""
+
+    opened: list[Row] = field(default_factory=list)
+    recovered: list[Row] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        """Whether there is anything."""
+        return bool(self.opened or self.recovered)
+
+
+class Board:
+    """The open troubles, and for a while those that are over."""
+
+    def __init__(self, rows: Sequence[Mapping[str, Any]] = ()) -> None:
+        """Read a board as `dump` wrote it."""
+        self.rows: dict[str, Row] = {}
+        for row in rows:
+            given = dict(row)
+            trouble = Trouble(**given.pop("trouble"))
+            self.rows[trouble.key] = Row(trouble, **given)
+
+    def dump(self) -> list[dict[str, Any]]:
+        """The board as JSON can hold it."""
+        return [asdict(row) for row in self.rows.values()]
+
+    def open(self) -> list[Row]:
+        """What is wrong now."""
+        return [row for row in self.rows.values() if not row.over]
+
+    def observe(self, subject: str, found: Mapping[str, Trouble], at: datetime) -> News:
+        """Take note of all that is wrong with one subject now.
+
+        Args:
+            subject: what was looked at. A look that could not be made is not to be noted at all.
+            found: by key; empty when all is well.
+            at: when it was looked at (UTC).
+        """
+        news = News()
+        for trouble in found.values():
+            if self._note(subject, trouble, at):
+                news.opened.append(self.rows[trouble.key])
+        for key, row in self.rows.items():
+            if subject in row.subjects and key not in found and row.trouble.lasting:
+                row.subjects.remove(subject)
+                if not row.subjects:
+                    row.over, row.owed = at.isoformat(), True
+        return news
+
+    def settle(self, at: datetime) -> list[Row]:
+        """What is over and was not told as such yet; to be asked for once all subjects were observed."""
+        told = []
+        for row in self.rows.values():
+            restless = len(row.opened) >= COMES_AND_GOES
+            if row.over and row.owed and (not restless or _ago(row.over, at) >= CALM):
+                row.owed = False
+                told.append(row)
+        gone = [
+            key
+            for key, row in self.rows.items()
+            if not row.owed and _ago(row.over or row.opened[-1], at) > KEPT
+            if row.over or not row.trouble.lasting
+        ]
+        for key in gone:
+            del self.rows[key]
+        return told
+
+    def disturbed_until(self) -> str:
+        """When the last trouble of the platform itself ended (ISO); empty when none is remembered."""
+        return max((row.over for row in self.rows.values() if row.trouble.kind in PLATFORM), default="")
+
+    def _note(self, subject: str, trouble: Trouble, at: datetime) -> bool:
+        """Note one trouble; whether it is to be told."""
+        row = self.rows.get(trouble.key)
+        if row is not None and not row.over:
+            if subject not in row.subjects:
+                row.subjects.append(subject)
+            return False
+        before = [moment for moment in (row.opened if row else []) if _ago(moment, at) < CALM]
+        opened = [*before, at.isoformat()]
+        quietly = row is not None and row.owed  # its end was not told, so its return is none
+        self.rows[trouble.key] = Row(
+            trouble, [subject], opened, message_id=row.message_id if row and quietly else ""
+        )
+        return not quietly and len(opened) <= COMES_AND_GOES
+
+
+def moment(text: str) -> datetime:
+    """The time that an ISO text tells."""
+    return datetime.fromisoformat(text)
+
+
+def _ago(text: str, at: datetime) -> timedelta:
+    return at - moment(text)

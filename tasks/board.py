@@ -1,0 +1,101 @@
+"""The board of open troubles, kept in Prefect: it must be there when bucket and warehouse are not.
+
+An artifact, which a person can read in the UI, with one version per change. Only `notify` writes it, and of
+`notify` one run at a time: that is the deployment's concurrency limit.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+
+from prefect import task
+
+from groundwork.troubles import Board, News, Row
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+
+    from tasks.run_states import Looks
+
+log = logging.getLogger("groundwork.board")
+
+KEY = "groundwork-troubles"
+CHANGED = "groundwork.watch.changed"
+"""The event by which `watch` asks for a run of `notify`."""
+
+
+def read_board() -> Board:
+    """The board as it was left; an empty one when there is none, or none that can be read.
+
+    A mail that comes twice is better than none.
+    """
+    from prefect.artifacts import Artifact
+
+    found: Any = Artifact.get(KEY)
+    try:
+        return Board(json.loads(found.data) if found and found.data else [])
+    except (TypeError, ValueError) as error:
+        log.warning("the board cannot be read, all is told again: %s", type(error).__name__)
+        return Board()
+
+
+def write_board(board: Board) -> None:
+    """Leave the board for the next look."""
+    from prefect.artifacts import Artifact
+
+    open_rows = [
+        f"- **{row.trouble.about}**: {row.trouble.kind} since {row.trouble.since}" for row in board.open()
+    ]
+    shown = "\n".join(open_rows) or "all is well"
+    Artifact(type="json", key=KEY, description=shown, data=board.dump()).create()
+
+
+def observe_all(client: SyncPrefectClient, board: Board, looks: Looks) -> News:
+    """Look at the runs, add what others saw, and note all of it on the board."""
+    from datetime import UTC, datetime
+
+    from tasks.run_states import look_at_runs, told_by_server
+
+    at, news = datetime.now(UTC), News()
+    told_by_server(client, board)
+    for subject, found in {**look_at_runs(client, board), **looks}.items():
+        news.opened += board.observe(subject, found, at).opened
+    news.recovered = board.settle(at)
+    return news
+
+
+@task(task_run_name="look-and-tell")
+def look_and_tell(looks: Looks) -> None:
+    """Tell what is new on the board and what is over, then leave the board so.
+
+    Raises:
+        GroundworkError: when something could not be told; it is told by the next run then.
+    """
+    from prefect.client.orchestration import get_client
+
+    from tasks.telling import tell
+
+    with get_client(sync_client=True) as client:
+        board = read_board()
+        before = Board(json.loads(json.dumps(board.dump())))
+        news = observe_all(client, board, looks)
+        untold = tell(client, news)
+        for row, _ in untold:
+            _take_back(row, board, before)
+        if board.dump() != before.dump():
+            write_board(board)
+    if untold:
+        raise untold[0][1]
+
+
+def _take_back(row: Row, board: Board, before: Board) -> None:
+    """What could not be told is still to be told."""
+    key = row.trouble.key
+    if row.over:
+        row.owed = True
+    elif key in before.rows:
+        board.rows[key] = before.rows[key]
+    else:
+        del board.rows[key]

@@ -1,0 +1,158 @@
+"""Telling: one mail per trouble, or per run that met several, to those who answer for it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from pydantic import BaseModel
+
+from groundwork.channels import Sender, post, send
+from groundwork.errors import GroundworkError, SettingMissing
+from groundwork.notices import Notice, compose, facts_of
+from groundwork.settings import Named, Settings
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+
+    from groundwork.troubles import News, Row
+
+log = logging.getLogger("groundwork.telling")
+
+TRIES = 3
+BETWEEN_TRIES = 5.0
+"""Seconds; a mail server may be restarted just now."""
+
+
+def tell(client: SyncPrefectClient, news: News) -> list[tuple[Row, GroundworkError]]:
+    """Send every notice.
+
+    Returns:
+        What could not be told, and why.
+    """
+    if not news:
+        return []
+    sender, secrets = _sender(), _secrets()
+    untold = []
+    for rows, recovered in [*_grouped(news.opened, False), *_grouped(news.recovered, True)]:
+        notice = _notice(client, rows, recovered, secrets)
+        mail = compose(notice, sender)
+        try:
+            _send(mail, sender)
+        except GroundworkError as error:
+            untold += [(row, error) for row in rows]
+            continue
+        for row in rows:
+            row.message_id = row.message_id or str(mail["Message-ID"])
+        for deaf in post(mail, facts_of(notice), sender):
+            log.error("%s", deaf)
+    return untold
+
+
+def _grouped(rows: list[Row], recovered: bool) -> Iterator[tuple[list[Row], bool]]:
+    """Several troubles of one run are one mail."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        together = f"{row.trouble.deployment} {row.trouble.run_id if not recovered else ''}"
+        key = together if row.trouble.node else row.trouble.key
+        groups.setdefault(key, []).append(row)
+    for group in groups.values():
+        yield group, recovered
+
+
+def _notice(client: SyncPrefectClient, rows: list[Row], recovered: bool, secrets: list[str]) -> Notice:
+    from groundwork.affected import Affected
+    from tasks.trouble import find_affected
+
+    notice = Notice(rows, recovered, runbooks=Settings().runbooks, secrets=secrets)
+    touched, owners = _or_else((Affected(), []), find_affected, [row.trouble for row in rows])
+    about = _or_else({}, _about_run, client, rows[0].trouble.run_id, recovered)
+    return replace(notice, affected=touched, owners=owners, **about)
+
+
+def _about_run(client: SyncPrefectClient, run_id: str, recovered: bool) -> dict[str, Any]:
+    """A run's names, link and last log lines."""
+    from prefect.utilities.urls import url_for
+
+    from tasks.trouble import last_lines
+
+    if not run_id:
+        return {}
+    run = client.read_flow_run(UUID(run_id))
+    lines = [] if recovered else last_lines(client, run.id)
+    flow = client.read_flow(run.flow_id).name
+    return {"run_name": run.name, "flow": flow, "url": url_for(run) or "", "log_lines": lines}
+
+
+def _or_else(instead: Any, ask: Callable[..., Any], *arguments: Any) -> Any:
+    """What can be found out; a mail that says less is better than none."""
+    try:
+        return ask(*arguments)
+    except Exception as error:
+        log.warning("%s could not tell: %s", ask.__name__, error)
+        return instead
+
+
+def _send(mail: object, sender: Sender) -> None:
+    for attempt in range(1, TRIES + 1):
+        try:
+            return send(mail, sender)  # type: ignore[arg-type]
+        except GroundworkError:
+            if attempt == TRIES:
+                raise
+            time.sleep(BETWEEN_TRIES)
+    return None
+
+
+def _sender() -> Sender:
+    from tasks.lookup import resolve
+
+    return Sender(
+        url=resolve(Named(secret="groundwork-smtp-url")),
+        sender=resolve(Named(variable="groundwork-alert-from")),
+        recipients=[one.strip() for one in resolve(Named(variable="groundwork-alert-to")).split(",")],
+        slack=_optional(Named(secret="groundwork-alert-slack")),
+        webhook=_optional(Named(secret="groundwork-alert-webhook")),
+    )
+
+
+def _optional(named: Named) -> str:
+    from tasks.lookup import resolve
+
+    try:
+        return resolve(named)
+    except SettingMissing:
+        return ""
+
+
+def _secrets() -> list[str]:
+    """The values of all secrets that the catalog names, and passwords in them, as far as they are known."""
+    from urllib.parse import unquote, urlsplit
+
+    from groundwork.catalog import load_catalog
+
+    values = []
+    try:
+        catalog = load_catalog(Settings().catalog)
+    except GroundworkError:
+        return []
+    for named in _named(list(catalog.values())):
+        if named.secret and (value := _optional(named)):
+            password = urlsplit(value).password if "://" in value else None
+            values += [value, *([password, unquote(password)] if password else [])]
+    return values
+
+
+def _named(value: Any) -> Iterator[Named]:
+    """Every named value in a part of the catalog."""
+    if isinstance(value, Named):
+        yield value
+    elif isinstance(value, BaseModel):
+        yield from _named([getattr(value, name) for name in type(value).model_fields])
+    elif isinstance(value, dict | list | tuple):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _named(inner)
