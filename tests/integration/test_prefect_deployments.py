@@ -20,6 +20,7 @@ from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import PrefectHTTPStatusError
 
 from demo.prefect_server import PrefectWorker
+from deployments import stanzas
 from deployments.apply import apply as apply_everything
 from groundwork.errors import SettingMissing
 from tests.commands import PROJECT, pause_schedules, run_command
@@ -179,7 +180,17 @@ def test_a_schedule_that_the_file_names_no_more_is_told_and_then_pruned(
     assert "removed   schedule 'watch/gone'" in pruned
     with get_client(sync_client=True) as client:
         kept = client.read_deployment_by_name("watch/watch").schedules
-    assert [schedule.slug for schedule in kept] == ["hourly"]
+    named = stanzas.read(PROJECT / "prefect.yaml")["watch"]["schedules"]
+    assert [schedule.slug for schedule in kept] == [schedule["slug"] for schedule in named]
+
+
+def test_a_deployment_that_the_file_names_no_more_is_told_and_then_pruned(apply: Apply) -> None:
+    ours, theirs = deploy_flow("gone", "hold", tags=["groundwork"]), deploy_flow("theirs", "hold")
+    assert "left over deployment 'gone'" in apply()
+    assert "removed   deployment 'gone'" in apply(prune=True)
+    with get_client(sync_client=True) as client:
+        assert {ours, theirs} & {one.id for one in client.read_deployments()} == {theirs}
+        client.delete_deployment(theirs)
 
 
 def test_prune_removes_what_an_environment_names_no_more_and_nothing_of_others(
@@ -221,11 +232,11 @@ def test_a_misspelt_job_variable_is_refused_by_the_server_itself(
     deployed: str, platform: dict[str, str], prefect_api: str, tmp_path: Path
 ) -> None:
     before = deployments()
-    stanzas = yaml.safe_load((PROJECT / "prefect.yaml").read_text())
-    stanzas["deployments"] = stanzas["deployments"][:1]
-    stanzas["deployments"][0]["work_pool"]["job_variables"]["mem_limitt"] = "1g"
+    content = yaml.safe_load((PROJECT / "prefect.yaml").read_text())
+    content["deployments"] = content["deployments"][:1]
+    content["deployments"][0]["work_pool"]["job_variables"]["mem_limitt"] = "1g"
     file = tmp_path / "misspelt.yaml"
-    file.write_text(yaml.safe_dump(stanzas))
+    file.write_text(yaml.safe_dump(content))
     deploy = ("prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(file))
     assert "mem_limitt" in refused(*deploy, environment=platform)
     assert deployments() == before
@@ -304,3 +315,46 @@ def test_prune_removes_doubles_and_what_is_not_named_any_more(
         assert "groundwork: gone from the file" not in names
         assert "another team's" in names
         client.delete_automation(client.read_automations_by_name("another team's")[0].id)
+
+
+def test_blocks_lead_runs_to_bucket_and_warehouse_and_vanish_when_nothing_names_them(apply: Apply) -> None:
+    from prefect_dbt.cli.configs import SnowflakeTargetConfigs
+
+    from groundwork.settings import Settings
+    from tasks.warehouse import snowflake_login
+
+    elsewhere = {
+        "GROUNDWORK_BUCKET": "s3://lake/platform",
+        "AWS_ACCESS_KEY_ID": "AKIAEXAMPLE",
+        "AWS_SECRET_ACCESS_KEY": "aws-s3cret",
+        "AWS_REGION": "eu-central-1",
+        "GROUNDWORK_SNOWFLAKE_ACCOUNT": "acme-eu",
+        "GROUNDWORK_SNOWFLAKE_USER": "groundwork",
+        "GROUNDWORK_SNOWFLAKE_PASSWORD": "sn0w-s3cret",
+        "GROUNDWORK_SNOWFLAKE_ROLE": "loader",
+        "GROUNDWORK_SNOWFLAKE_DATABASE": "analytics",
+        "GROUNDWORK_SNOWFLAKE_WAREHOUSE": "small",
+    }
+    blocks = [
+        "block aws-credentials 'groundwork-aws'",
+        "block s3-bucket 'groundwork-bucket'",
+        "block snowflake-credentials 'groundwork-snowflake'",
+        "block snowflake-connector 'groundwork-snowflake'",
+        "block dbt-cli-snowflake-target-configs 'groundwork-dbt'",
+    ]
+    first, second = apply(elsewhere), apply(elsewhere)
+    assert all(f"created   {block}" in first and f"unchanged {block}" in second for block in blocks)
+    other = {**elsewhere, "GROUNDWORK_SNOWFLAKE_ROLE": "other", "GROUNDWORK_SNOWFLAKE_PASSWORD": "n3w-s3cret"}
+    told = apply(other, dry_run=True)
+    assert "password: a secret, changed" in told and "role: 'loader' → 'other'" in told
+    assert "s3cret" not in first + second + told
+
+    login = snowflake_login(Settings(warehouse="snowflake"))
+    assert login is not None and login.password.get_secret_value() == "sn0w-s3cret"
+    assert (login.account, login.database, login.warehouse) == ("acme-eu", "analytics", "small")
+    configs = SnowflakeTargetConfigs.load("groundwork-dbt").get_configs()
+    assert (configs["role"], configs["threads"]) == ("loader", 4)
+
+    pruned = apply(prune=True)
+    assert all(f"removed   {block}" in pruned for block in blocks)
+    assert "groundwork-snowflake" not in apply(prune=True)
