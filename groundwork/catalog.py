@@ -26,7 +26,7 @@ from pydantic import (
 
 from groundwork.durations import Duration
 from groundwork.errors import CatalogError
-from groundwork.rest_catalog import RestConnection, RestDeletions, RestEndpoint
+from groundwork.rest_catalog import RestConnection, RestDeletions, RestEndpoint, check_parents
 from groundwork.settings import Named
 from groundwork.sizes import Size
 
@@ -95,6 +95,8 @@ class Column(_Entry):
     follows them. On a primary key: the record is such a subject itself."""
     path: str = ""
     """For JSON records: dotted path into the record; the column's own name when empty."""
+    parent: str = ""
+    """For children: a field of the parent's record that stands in the endpoint, instead of a ``path``."""
 
 
 class Stream(_Entry):
@@ -112,6 +114,7 @@ class Stream(_Entry):
                 raise ValueError(f"columns.{column}: a name that is empty or holds a quote cannot pass dbt")
             if column in RESERVED_COLUMNS:
                 raise ValueError(f"columns.{column}: is a name that landing gives to a column of its own")
+        check_parents(self.columns, getattr(self, "placeholders", []))
         return self
 
     @model_validator(mode="after")

@@ -184,7 +184,10 @@ def _column(name: str, column: Column, records: bool, quote: Callable[[str], str
     """What the macros need to know of a column, as a Jinja or YAML map."""
     entry = {"name": quote(name), "type": quote(column.type)}
     if records:
-        entry["path"] = f"[{', '.join(quote(part) for part in split_path(column.path or name))}]"
+        path = ("parent", column.parent) if column.parent else split_path(column.path or name)
+        entry["path"] = f"[{', '.join(quote(part) for part in path)}]"
+    if column.parent:  # the request of each record tells which parent's child it is
+        entry["of"] = quote("_request")
     return "{" + ", ".join(f"{quote(word)}: {value}" for word, value in entry.items()) + "}"
 
 

@@ -8,9 +8,9 @@ dotted, from the top of the body or record; a dot that belongs to a key is writt
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, time, timedelta
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
 
@@ -287,3 +287,18 @@ class RestDeletions(RestEndpoint):
             if getattr(self, key):
                 raise ValueError(f"{key}: deletions are read by their cursor")
         return self
+
+
+def check_parents(columns: Mapping[str, Any], asked: Sequence[str]) -> None:
+    """Refuse a column of the parent's that its children are not asked with.
+
+    Raises:
+        ValueError: naming the column.
+    """
+    for name, column in columns.items():
+        if column.parent and (column.parent not in asked or column.path):
+            known = ", ".join(asked) or "it has none"
+            raise ValueError(
+                f"columns.{name}: 'parent' is a field that the endpoint names as {{parent.…}} ({known}), "
+                "and stands instead of a 'path'"
+            )

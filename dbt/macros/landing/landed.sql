@@ -1,6 +1,6 @@
 {#- Rows of a landing table as the base models read them: key columns typed (what does not fit is no key),
-    all others still text, then the metadata. Streams of records have a `path` on each column.
-    `narrow` leaves out what is neither key nor metadata. -#}
+    all others still text, then the metadata. Streams of records have a `path` on each column: into the record, or
+    into the column that `of` names. `narrow` leaves out what is neither key nor metadata. -#}
 {% macro landed(landing, key, columns, where, narrow=false) -%}
     {%- set wanted = [] -%}
     {%- for column in columns if column.name in key or not narrow -%}{%- do wanted.append(column) -%}{%- endfor -%}
@@ -20,9 +20,15 @@
 {#- DuckDB: one parse per record for all strings and numbers, one more if there are json columns. A record that is
     no JSON gives nulls, hence no key: the test `keys_fit` tells. -#}
 {% macro default__landed_records(landing, key, columns, where) -%}
-    {%- set texts = columns | rejectattr('type', 'equalto', 'json') | list -%}
-    {%- set jsons = columns | selectattr('type', 'equalto', 'json') | list %}
+    {%- set own = columns | rejectattr('of', 'defined') | list -%}
+    {%- set others = columns | selectattr('of', 'defined') | list -%}
+    {%- set texts = own | rejectattr('type', 'equalto', 'json') | list -%}
+    {%- set jsons = own | selectattr('type', 'equalto', 'json') | list %}
     select
+        {%- for column in others %}
+        {% set text = json_text(column_name(column.of), column.path) -%}
+        {{ typed(text, column.type) if column.name in key else text }} as {{ column_name(column.name) }},
+        {%- endfor %}
         {%- for column in texts %}
         {% set text = '_texts[' ~ loop.index ~ ']' -%}
         {{ typed(text, column.type) if column.name in key else text }} as {{ column_name(column.name) }},
@@ -41,6 +47,9 @@
                 {%- for column in jsons %}{{ json_path(column.path) }}{{ ', ' if not loop.last }}{% endfor -%}
             ])) as _jsons,
             {%- endif %}
+            {%- for name in others | map(attribute='of') | unique %}
+            landing_row.{{ column_name(name) }},
+            {%- endfor %}
             {{ columns_of('landing_row', metadata_columns()) }}
         from {{ landing }} as landing_row
             where {{ where }}

@@ -68,7 +68,8 @@ class Required:
     def __init__(self, stream: RestStream) -> None:
         """Compile what is to be looked for."""
         declared = [split_path(path) for path in stream.expect.required]
-        key = [split_path(stream.columns[name].path or name) for name in stream.primary_key]
+        columns = {name: stream.columns[name] for name in stream.primary_key}
+        key = [split_path(one.path or name) for name, one in columns.items() if not one.parent]
         self._ends = msgspec.json.Decoder(_having(declared + key) if declared + key else Raw)
         self._each = msgspec.json.Decoder(_having(declared)) if declared else None
 

@@ -15,8 +15,8 @@ import aiohttp
 from yarl import URL
 
 from groundwork.errors import AnswerUnusable, SourceError, SourceRefused, SourceUnreachable
-from groundwork.objects import told
 from groundwork.rest_catalog import RestConnection
+from groundwork.scratch import told
 from groundwork.sources.rest.auth import Access, Credential, Outgoing
 from groundwork.sources.rest.pace import Pace, back_off
 from groundwork.sources.rest.refusals import Failure, Refused, failure_of, oauth_code
@@ -199,7 +199,8 @@ class Client:
             error = SourceUnreachable(
                 request.where,
                 f"no answer after {failures} attempts ({failure.what})",
-                fix=f"check {self._access.key} and that the API is up; the next run goes on here",
+                fix=f"check {self._access.key} and that the API is up; an incremental stream goes on here in "
+                "the next run",
             )
         raise error from self._access.secrets.safe_cause(failure.cause)
 

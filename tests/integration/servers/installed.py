@@ -1,7 +1,7 @@
 """Servers that others wrote, each in an environment of its own under .tools/servers, which git ignores.
 
-`requirements/<name>.in` says what is wanted, the `.txt` beside it in which versions (`uv pip compile`); Node and
-npm come in a wheel, so nothing need be on the machine. No script of an npm package is run.
+`requirements/<name>.in` says what is wanted, the `.txt` beside it in which versions (`uv pip compile`); Node
+and npm come in a wheel, so nothing need be on the machine. No script of an npm package is run.
 """
 
 from __future__ import annotations

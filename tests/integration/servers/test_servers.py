@@ -1,6 +1,6 @@
 """Servers that others wrote, read by a page of the catalog and nothing else: `make test-servers`.
 
-What is compared is what was written by each server's own API, record by record, with what stands in the bucket.
+What was written by a server's own API is compared with what stands in the bucket, record by record.
 """
 
 from __future__ import annotations
