@@ -29,6 +29,10 @@ BENCHES = {
         "a million nested records of an HTTP API: to Parquet in S3; beside dlt and fetch-and-drop",
     ),
     "load": ("load", "two million rows: S3 to landing; beside a bare INSERT of local files, and dlt"),
+    "increments": (
+        "increments",
+        "a base model's run after 1,000 keys changed, by the size of the table",
+    ),
     "idle": ("idle", "extract and load with nothing new, beyond imports; beside dlt"),
 }
 

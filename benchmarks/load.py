@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,11 @@ from benchmarks.check import digest_sql, fetched, same
 from benchmarks.environments import environment
 from benchmarks.ground import Database, Ground
 from benchmarks.measure import Contender, Measured, Rounds, interleave, measure
+from benchmarks.notes import BARE, REPLAYED
 from benchmarks.workloads import WORKLOADS, Workload, catalog_entry
+from groundwork.manifest import manifest_key
+
+TIMES = 25
 
 
 def run(ground: Ground, rounds: Rounds, only: str) -> list[dict[str, Any]]:
@@ -78,11 +84,36 @@ def contenders(ground: Ground, database: Database, asked: dict[str, Any], local:
             same("rows that dlt counts", digest[0] + 1, measured.said["rows"])  # and our truncate row
             return measured
 
-    return [
-        Contender("bare INSERT (the limit)", bare),
-        Contender("groundwork", groundwork),
-        Contender("dlt", dlt),
-    ]
+    def replayed() -> Measured:
+        with ground.directory() as directory, repeated(ground, asked["bucket"], workload.name) as bucket:
+            file = directory / "replayed.duckdb"
+            command = ours(asked | {"bucket": bucket, "steps": ["replay"], "duckdb": str(file)})
+            measured = measure(command, ground.environment(database))
+            same("rows that were replayed", TIMES * (digest[0] + 1), measured.said["replay_rows"])
+            return measured
+
+    everybody = [Contender(BARE, bare), Contender("groundwork", groundwork), Contender("dlt", dlt)]
+    if workload.name == "accounts":  # the other one has wider rows of the same kind, and takes much longer
+        everybody.append(Contender(REPLAYED, replayed, slow=True))
+    return everybody
+
+
+@contextmanager
+def repeated(ground: Ground, bucket_url: str, source: str) -> Iterator[str]:
+    """The same batch `TIMES` times over: its objects once, a manifest for each."""
+    client = ground.s3.client()
+    name, _, prefix = bucket_url.removeprefix("s3://").partition("/")
+    with ground.prefix() as other:
+        there = other.removeprefix("s3://").partition("/")[2]
+        for key in ground.keys(prefix):
+            place = there + key.removeprefix(prefix)
+            client.copy_object(Bucket=name, Key=place, CopySource={"Bucket": name, "Key": key})
+        first = client.get_object(Bucket=name, Key=f"{prefix}/{manifest_key(source, 1)}")
+        manifest = json.loads(first["Body"].read())
+        for number in range(2, TIMES + 1):
+            body = json.dumps(manifest | {"batch_id": number}).encode()
+            client.put_object(Bucket=name, Key=f"{there}/{manifest_key(source, number)}", Body=body)
+        yield other
 
 
 def ours(asked: dict[str, Any]) -> list[Any]:

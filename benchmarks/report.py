@@ -120,6 +120,7 @@ STEPS = {"extract_cpu": "extract CPU s", "load_cpu": "load CPU s", "dbt_cpu": "d
 EXTRA: dict[str, dict[str, str]] = {
     "end-to-end": STEPS,
     "api": STEPS,
+    "increments": {"statements_cpu": "CPU s of the statements"},
     "idle": {"work_cpu": "CPU s beyond imports", "work_wall": "wall s beyond imports"},
 }
 """What contenders say of themselves, and its column's head."""

@@ -7,7 +7,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.notes import DEBEZIUM, DLT, DLT_S3, DUCKDB, FETCHED, LIMIT, OURS, TEN_TIMES, TENTH
+from benchmarks.notes import (
+    BARE,
+    DEBEZIUM,
+    DLT,
+    DLT_S3,
+    DUCKDB,
+    FETCHED,
+    LIMIT,
+    OURS,
+    REPLAYED,
+    TEN_TIMES,
+    TENTH,
+)
 
 Runs = list[dict[str, Any]]
 Figure = Callable[[Runs], float | None]
@@ -80,6 +92,11 @@ TARGETS: dict[str, list[Target]] = {
         Target("CPU at most 1/10 of dlt's", 1 / 10, against(DLT_S3), ".3f"),
         Target("memory below 300 MB", 300, peak(OURS), ".0f"),
         Target("memory at most 1.1 × that of a tenth of the pages", 1.1, against(TENTH, "rss_mb")),
+    ],
+    "load": [
+        Target("CPU at most 1.15 × the bare INSERT's", 1.15, against(BARE)),
+        Target("memory below 500 MB", 500, peak(OURS), ".0f"),
+        Target("memory below 500 MB with 25 times the rows", 500, peak(REPLAYED), ".0f"),
     ],
     "idle": [
         Target("at most 0.2 CPU s beyond imports", 0.2, said("work_cpu")),

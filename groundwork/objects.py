@@ -7,10 +7,7 @@ texts still point into the bytes received. Both are written without a copy of ou
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from groundwork import manifest
-from groundwork.errors import GroundworkError
+from groundwork.scratch import told
 from groundwork.sources import Rows
 
 METADATA = ("_operation", "_sequence", "_unchanged", "_committed_at", "_extracted_at")
@@ -140,21 +137,3 @@ def _operations(table: pa.Table) -> dict[str, int]:
     # not by pyarrow.compute: to load it takes a quarter of a second
     found = pl.Series(column).value_counts()
     return {str(operation): int(count) for operation, count in found.iter_rows()}
-
-
-@contextmanager
-def told(path: Path) -> Iterator[None]:
-    """Tell a full disk as one.
-
-    Raises:
-        GroundworkError: when a file cannot be written.
-    """
-    try:
-        yield
-    except OSError as error:
-        raise GroundworkError(
-            str(path.parent),
-            f"a temporary file cannot be written ({os.strerror(error.errno) if error.errno else error})",
-            why="nothing was committed",
-            fix="free space there, or set TMPDIR to a larger disk",
-        ) from error

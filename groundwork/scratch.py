@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from groundwork.objects import told
+from groundwork.errors import GroundworkError
 
 _PREFIX = "groundwork-"
 _LOCK = "in-use"
@@ -64,3 +64,21 @@ def _sweep(place: Path) -> None:
             continue
         finally:
             os.close(lock)
+
+
+@contextmanager
+def told(path: Path) -> Iterator[None]:
+    """Tell a full disk as one.
+
+    Raises:
+        GroundworkError: when a file cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise GroundworkError(
+            str(path.parent),
+            f"a temporary file cannot be written ({os.strerror(error.errno) if error.errno else error})",
+            why="nothing was committed",
+            fix="free space there, or set TMPDIR to a larger disk",
+        ) from error
