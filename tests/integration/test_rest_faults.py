@@ -52,12 +52,37 @@ async def half_json(request: web.Request) -> web.Response:
     return answer(b'{"items": [{"id": 6}, {"i')
 
 
+async def garbage(request: web.Request) -> web.Response:
+    return answer(bytes(range(256)) * 40)
+
+
+async def limited(request: web.Request) -> web.Response:
+    return answer({}, 429)
+
+
+def dribbling(whole: bytes, pause: float) -> Any:
+    """A byte, a pause, a byte, …: never silent for long, so only the time of all of it tells."""
+
+    async def fault(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        await response.prepare(request)
+        for byte in whole:
+            await response.write(bytes([byte]))
+            await asyncio.sleep(pause)
+        return response
+
+    return fault
+
+
+SLOW = b'{"items": [' + b" " * 200 + b'{"id": 6}, {"id": 7}, {"id": 8}, {"id": 9}, {"id": 10}]}'
+
+
 async def silent(request: web.Request) -> web.Response:
     await asyncio.sleep(3)
     return answer({"items": []})
 
 
-@pytest.mark.parametrize("fault", [storm, reset, half, half_json])
+@pytest.mark.parametrize("fault", [storm, limited, reset, half, half_json, dribbling(SLOW, 0)])
 def test_a_fault_that_passes_costs_time_but_no_record(serve: Callable[..., Api], fault: Any) -> None:
     read = Read(RestSource(entry(serve(failing(2, fault)).url, PAGES), resolve))
     assert read.ids == [book["id"] for book in BOOKS]
@@ -69,6 +94,8 @@ def test_a_fault_that_passes_costs_time_but_no_record(serve: Callable[..., Api],
         (storm, SourceUnreachable, "no answer after 2 attempts.*502"),
         (reset, SourceUnreachable, "no answer after 2 attempts"),
         (silent, SourceUnreachable, "no answer in time"),
+        (dribbling(SLOW, 0.05), SourceUnreachable, "no answer in time"),
+        (garbage, AnswerUnusable, "not UTF-8"),
         (half, AnswerUnusable, "not whole, 2 times"),
         (half_json, AnswerUnusable, "not whole.*not one JSON text"),
     ],
@@ -123,6 +150,16 @@ def test_a_wait_longer_than_allowed_fails_at_once_and_says_so(serve: Callable[..
     with pytest.raises(SourceUnreachable, match=r"max_wait_seconds=20.*raise connection\.max_wait"):
         Read(RestSource(entry(serve(failing(1, limited)).url, PAGES), resolve))
     assert time.monotonic() - began < 10
+
+
+def test_a_storm_of_limits_without_an_end_fails_clearly_within_the_wait_that_is_allowed(
+    serve: Callable[..., Api],
+) -> None:
+    began = time.monotonic()
+    api = serve(failing(9999, limited))
+    with pytest.raises(SourceUnreachable, match=r"page 2: .*status 429.*spent.*raise connection\.max_wait"):
+        Read(RestSource(entry(api.url, PAGES, retries=0, max_wait_seconds=2), resolve))
+    assert time.monotonic() - began < 10 and len(api.requests) > 2
 
 
 def test_requests_keep_to_the_pace(serve: Callable[..., Api]) -> None:

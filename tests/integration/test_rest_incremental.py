@@ -118,6 +118,20 @@ def test_a_change_within_the_lookback_comes_once(serve: Callable[..., Api]) -> N
     assert Read(reader(api), late.cursors).ids == []
 
 
+def test_a_cursor_that_is_asked_for_by_a_filter_is_written_into_it(serve: Callable[..., Api]) -> None:
+    asked: list[str] = []
+
+    async def handle(request: web.Request) -> web.Response:
+        asked.append(request.query.get("filter", ""))
+        return answer({"data": [{"id": 1, "updated_at": "2026-01-01 00:00:00.125Z"}]})
+
+    cursor = {"field": "updated_at", "parameter": "filter", "written": "updated >= '{cursor}' && open"}
+    stream = {**STREAM, "cursor": cursor, "paging": {}}
+    api = serve(handle)
+    Read(reader(api, stream), Read(reader(api, stream)).cursors)
+    assert asked == ["", "updated >= '2026-01-01 00:00:00.125Z' && open"]
+
+
 def test_two_identical_records_are_two_records(serve: Callable[..., Api]) -> None:
     shelf = Shelf(3)
     shelf.records.append(dict(shelf.records[2]))

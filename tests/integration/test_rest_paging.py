@@ -72,7 +72,30 @@ async def capped_pages(request: web.Request) -> web.Response:
     return answer({"items": BOOKS[start : start + 5]})
 
 
+async def header_with_a_link(request: web.Request) -> web.Response:
+    """As Kinto does; and as PostgREST counts."""
+    start = int(request.query.get("_token", 0))
+    told = {"Content-Range": f"items {start}-{start + 4}/{len(BOOKS)}"}
+    if start + 5 < len(BOOKS):
+        told["Next-Page"] = str(request.url.with_query(_token=start + 5))
+    return answer(BOOKS[start : start + 5], 200, **told)
+
+
+async def counted_by_a_header(request: web.Request) -> web.Response:
+    start = (int(request.query["page"]) - 1) * 5
+    assert start < len(BOOKS)  # the count says that there is no page after the last
+    return answer(BOOKS[start : start + 5], 200, **{"X-Total-Count": str(len(BOOKS))})
+
+
 PAGING: dict[str, tuple[Any, dict[str, Any]]] = {
+    "link in a header of its own": (
+        header_with_a_link,
+        {"paging": {"kind": "header_link", "header": "Next-Page", "total_header": "Content-Range"}},
+    ),
+    "page number, counted by a header": (
+        counted_by_a_header,
+        {"paging": {"kind": "page_number", "parameter": "page", "total_header": "X-Total-Count"}},
+    ),
     "cursor in a header": (
         header_cursor,
         {"paging": {"kind": "header_cursor", "header": "X-Next-Cursor", "parameter": "cursor"}},
@@ -183,6 +206,39 @@ def test_a_way_that_leads_nowhere_never_passes_as_success(
     with pytest.raises(AnswerUnusable, match=told):
         seen.extend(RestSource(entry(serve(handler).url, PAGING[kind][1]), resolve).read({}))
     assert not [item for item in seen if isinstance(item, Checkpoint)]
+
+
+@pytest.mark.parametrize(
+    ("count", "told"), [("24", "held 23 records, but the API counts 24"), ("many", "gives no total"),
+                        ("items 0-4/*", "gives no total")],
+)  # fmt: skip
+def test_a_total_in_a_header_that_is_not_reached_or_none_is_told(
+    serve: Callable[..., Api], count: str, told: str
+) -> None:
+    async def handle(request: web.Request) -> web.Response:
+        start = (int(request.query["page"]) - 1) * 5
+        return answer(BOOKS[start : start + 5], 200, **{"X-Total-Count": count})
+
+    with pytest.raises(AnswerUnusable, match=told):
+        Read(RestSource(entry(serve(handle).url, PAGING["page number, counted by a header"][1]), resolve))
+
+
+@pytest.mark.parametrize(
+    ("body", "told"), [({}, ""), ({"nextToken": None}, ""), ({"items": None}, ""),
+                       ({"message": "no"}, "looks like an error"), ({"errors": [1]}, "error")],
+)  # fmt: skip
+def test_an_array_that_is_left_out_for_no_records_is_none_but_beside_an_error_it_is_told(
+    serve: Callable[..., Api], body: dict[str, Any], told: str
+) -> None:
+    async def handle(request: web.Request) -> web.Response:
+        return answer(body)
+
+    source = RestSource(entry(serve(handle).url, {"records": "items", "null_is_empty": True}), resolve)
+    if told:
+        with pytest.raises(AnswerUnusable, match=told):
+            Read(source)
+    else:
+        assert Read(source).records == []
 
 
 def test_records_that_vanish_while_pages_are_counted_are_no_success(serve: Callable[..., Api]) -> None:

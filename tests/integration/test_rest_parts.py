@@ -28,7 +28,7 @@ def committed(
     held: list[tuple[str, Any]] = []
     ids: dict[str, list[Any]] = {name: [] for name in entry.streams}
     try:
-        for item in RestSource(entry, resolve, sizes=sizes).read(cursors):
+        for item in RestSource(entry, resolve, sizes=sizes, clock=lambda: NOW).read(cursors):
             if isinstance(item, Rows):
                 records = table(item)["record"].drop_nulls()
                 held += [(item.stream, json.loads(record)["id"]) for record in records]
@@ -41,7 +41,8 @@ def committed(
     return ids, cursors
 
 
-NOW = datetime.now(UTC).replace(microsecond=0)
+NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
+"""What the clock says to all windows here: none begins while a test runs."""
 MIDNIGHT = NOW.replace(hour=0, minute=0, second=0)
 START = MIDNIGHT - timedelta(days=10)
 WINDOWS = {"start": START.date().isoformat(), "step": "1 day", "from": "since", "to": "until"}
@@ -49,6 +50,10 @@ BY_DAY: dict[str, Any] = {
     "replication": "incremental", "records": "items", "windows": {**WINDOWS, "format": "date"},
     "paging": {"kind": "page_number", "parameter": "page"},
 }  # fmt: skip
+
+
+def reader(url: str, stream: dict[str, Any]) -> RestSource:
+    return RestSource(entry(url, stream), resolve, clock=lambda: NOW)
 
 
 class Sales:
@@ -71,7 +76,7 @@ class Sales:
 
 def test_windows_follow_each_other_without_a_gap_up_to_now(serve: Callable[..., Api]) -> None:
     api = serve(Sales().handle)
-    read = Read(RestSource(entry(api.url, BY_DAY), resolve))
+    read = Read(reader(api.url, BY_DAY))
     assert read.ids == [one for day in range(11) for one in range(day * 10, day * 10 + 9)]
     asked = [(query["since"], query["until"]) for query in api.queries if query["page"] == "1"]
     assert all(before[1] == after[0] for before, after in pairwise(asked))
@@ -82,10 +87,10 @@ def test_windows_follow_each_other_without_a_gap_up_to_now(serve: Callable[..., 
 def test_the_next_run_reads_the_newest_window_again_and_no_other(serve: Callable[..., Api]) -> None:
     sales = Sales()
     api = serve(sales.handle)
-    cursors = Read(RestSource(entry(api.url, BY_DAY), resolve)).cursors
+    cursors = Read(reader(api.url, BY_DAY)).cursors
     sales.days[MIDNIGHT.date()].append(999)
     api.requests.clear()
-    assert 999 in Read(RestSource(entry(api.url, BY_DAY), resolve), cursors).ids
+    assert 999 in Read(reader(api.url, BY_DAY), cursors).ids
     assert {query["since"] for query in api.queries} == {MIDNIGHT.date().isoformat()}
 
 
@@ -95,14 +100,14 @@ def test_a_window_that_is_read_again_is_committed_only_if_it_says_something_new(
     sales = Sales()
     api = serve(sales.handle)
     stream = {**BY_DAY, "windows": {**BY_DAY["windows"], "reread": ["2 days", "5 days"]}}
-    cursors = Read(RestSource(entry(api.url, stream), resolve)).cursors
-    idle = Read(RestSource(entry(api.url, stream), resolve), cursors)
+    cursors = Read(reader(api.url, stream)).cursors
+    idle = Read(reader(api.url, stream), cursors)
     assert idle.records == [] and idle.cursors == cursors
     four, three = (MIDNIGHT - timedelta(days=days) for days in (4, 3))
     cursors["books"]["until"]["172800"] = four.isoformat()  # both have just become two days old
     sales.days[four.date()].append(777)
     api.requests.clear()
-    late = Read(RestSource(entry(api.url, stream), resolve), cursors)
+    late = Read(reader(api.url, stream), cursors)
     asked = {query["since"] for query in api.queries}
     assert asked == {one.date().isoformat() for one in (four, three, MIDNIGHT)}
     assert late.ids == sales.days[four.date()]

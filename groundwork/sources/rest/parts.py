@@ -11,7 +11,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -175,14 +175,16 @@ def all_pages(
             log.warning("parent is gone stream=%s%s", name, pager.part.where)
 
 
-def read_windows(pull: PartedPull, stream: RestStream, state: Mapping[str, Any]) -> Iterator[Rows | Moved]:
-    """Read the windows that are due."""
+def read_windows(
+    pull: PartedPull, stream: RestStream, state: Mapping[str, Any], now: datetime
+) -> Iterator[Rows | Moved]:
+    """Read the windows that are due now."""
     assert stream.windows is not None
     asked, place_before = asked_of(stream), state.get("pull")
     if place_before and place_before["asked"] != asked:
         pull.tell("pull started over", "the stream's entry in the catalog has changed")
         state, place_before = {"until": state.get("until", {})}, None  # digests of another question
-    due = DueWindows.of(stream.windows, state, datetime.now(UTC).replace(microsecond=0))
+    due = DueWindows.of(stream.windows, state, now.replace(microsecond=0))
     starts, before = due.starts(), state.get("until", {})
     if state.get("asked") == asked:
         pull.digests = dict(state.get("digests", {}))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Generator, Iterator
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+from datetime import UTC, datetime
 from queue import SimpleQueue
 from typing import Any
 
@@ -40,6 +41,7 @@ class RestSource:
         *,
         keep: Keep | None = None,
         sizes: Sizes | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """Look up what the entry names; nothing is asked before `read`.
 
@@ -48,12 +50,13 @@ class RestSource:
             resolve: looks named values up.
             keep: saves secrets that change; in the directory of secrets when None.
             sizes: when rows are handed on and committed.
+            clock: says which windows of time are due.
 
         Raises:
             SettingMissing: when a secret or variable has no value.
             CatalogError: when an address, a key or a signing hook cannot be used.
         """
-        self._entry, self._sizes = entry, sizes or Sizes()
+        self._entry, self._sizes, self._clock = entry, sizes or Sizes(), clock
         self._where = f"source '{entry.source}'"
         lookup = Lookup(resolve)
         self._parents: dict[str, list[Values]] = {}
@@ -171,7 +174,7 @@ class RestSource:
         if stream.windows or stream.parent:
             pull = PartedPull(name, stream, lambda part: pager(None, part), walk, self._sizes, may_write)
             return (
-                read_windows(pull, stream, state)
+                read_windows(pull, stream, state, self._clock())
                 if stream.windows
                 else read_children(pull, stream, state, where)
             )
