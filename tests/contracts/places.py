@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from demo.s3 import S3Server
+from groundwork.bucket import Bucket
 from groundwork.manifest import StoredRows
 from groundwork.warehouses import LandingObject, Warehouse
 from groundwork.warehouses.duckdb import open_duckdb
@@ -24,14 +24,13 @@ class Place:
     open: Callable[[], AbstractContextManager[Warehouse]]
     directory: Path
     bucket_url: str
-    s3: S3Server | None = None
+    bucket: Bucket | None = None
 
     def object(self, stored: StoredRows, path: Path) -> LandingObject:
         """An object whose bytes are those of a file: in the bucket, if there is one, and at hand."""
         url = f"{self.bucket_url}/{stored.key}"
-        if self.s3:
-            key = url.removeprefix(f"s3://{self.s3.bucket}/")
-            self.s3.client().put_object(Bucket=self.s3.bucket, Key=key, Body=path.read_bytes())
+        if self.bucket:
+            self.bucket.put(stored.key, path)
         return LandingObject(stored, url, lambda: path)
 
 
@@ -55,7 +54,7 @@ def _snowflake(directory: Path, account: Account) -> Place:
         lambda: open_snowflake(account.login, who="a test", run_id="test-run"),
         directory,
         account.bucket_url if reads else directory.as_uri(),
-        account.s3 if reads else None,
+        account.bucket() if reads else None,
     )
 
 

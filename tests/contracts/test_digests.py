@@ -97,7 +97,9 @@ def test_a_type_without_a_canonical_text_is_told(place: Place) -> None:
     with place.open() as warehouse:
         warehouse.query("create schema staging")
         warehouse.query(
-            "create table staging.odd (a timestamp_ltz)" if place.s3 else "create table staging.odd (a blob)"
+            "create table staging.odd (a timestamp_ltz)"
+            if place.bucket
+            else "create table staging.odd (a blob)"
         )
         with pytest.raises(WarehouseError, match=r"staging.odd.a.*canonical text"):
             warehouse.digest("staging", "odd", [])

@@ -1,7 +1,7 @@
 """An account to test with: the emulator, or a real one when ``GROUNDWORK_SNOWFLAKE_ACCOUNT`` is set.
 
-On the emulator every test has a database of its own. On a real account the tests work in the database that
-the environment names, and empty the schemas they use: it must be one made for this.
+Every test has a database of its own, with the two stages of docs/snowflake/setup.sql, and its own place in
+the bucket.
 """
 
 from __future__ import annotations
@@ -12,18 +12,23 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.error import URLError
 from urllib.request import urlopen
 
 from cryptography.hazmat.primitives import serialization as form
 from cryptography.hazmat.primitives.asymmetric import rsa
+from pydantic import SecretStr
 
 from demo.s3 import S3Server
 from demo.service import LOOPBACK, Service
+from groundwork.bucket import Bucket, open_bucket
 from groundwork.warehouses.snowflake_login import SnowflakeLogin
 from groundwork.warehouses.snowflake_session import Session
 from tests.snowflake import environment
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 USER, ROLE, WAREHOUSE = "GROUNDWORK", "GROUNDWORK_LOADER", "GROUNDWORK_WH"
 
@@ -95,60 +100,86 @@ class Emulator(Service):
 
 @dataclass
 class Account:
-    """One database of an account, its stages made, and the journal of what was sent there."""
+    """One database of an account with its stages, the bucket that the external one reads, and the journal."""
 
     login: SnowflakeLogin
-    s3: S3Server
+    bucket_url: str
+    client: S3Client | None = None
+    """None with a real account, whose bucket boto3 signs in to by itself."""
+    s3_environment: Mapping[str, str] = field(default_factory=dict)
     journal: Path | None = None
-    """None with a real account."""
-    prefix: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
+    """Of the emulator; a real account tells by QUERY_HISTORY, hours later."""
 
     @property
-    def bucket_url(self) -> str:
-        return f"s3://{self.s3.bucket}/{self.prefix}"
+    def is_real(self) -> bool:
+        return self.journal is None
 
-    def statements(self, outcome: str = "executed") -> list[dict[str, Any]]:
-        """What was sent to this database's sessions, oldest first."""
+    def bucket(self) -> Bucket:
+        return open_bucket(self.bucket_url, self.client)
+
+    def statements(self, outcome: str = "executed", tag: str = "") -> list[dict[str, Any]]:
+        """What the emulator was sent, oldest first: with this outcome, and this text in the query tag."""
         assert self.journal is not None
         entries = [json.loads(line) for line in self.journal.read_text(encoding="utf-8").splitlines()]
-        return [entry for entry in entries if entry["outcome"] == outcome]
+        return [e for e in entries if e["outcome"] == outcome and tag in (e.get("query_tag") or "")]
 
     def environment(self) -> dict[str, str]:
         """The platform's settings for this account."""
         fields = self.login.model_dump(exclude_defaults=True)
-        secrets = ("private_key", "private_key_passphrase", "password")
+        plain = {
+            name: value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+            for name, value in fields.items()
+        }
         return {
-            **{
-                f"GROUNDWORK_SNOWFLAKE_{name.upper()}": (
-                    value.get_secret_value() if name in secrets else str(value)
-                )
-                for name, value in fields.items()
-            },
-            **self.s3.environment(),
+            **{f"GROUNDWORK_SNOWFLAKE_{name.upper()}": value for name, value in plain.items()},
+            **self.s3_environment,
             "GROUNDWORK_WAREHOUSE": "snowflake",
             "GROUNDWORK_BUCKET": self.bucket_url,
         }
 
-
-def account_on(emulator: Emulator, s3: S3Server, **other: Any) -> Account:
-    """A new database on the emulator, with its two stages."""
-    database = f"T{uuid.uuid4().hex[:10]}".upper()
-    account = Account(emulator.login(database, **other), s3, emulator.journal)
-    session = Session(emulator.login(""), "test")
-    try:
-        for statement in (
+    def prepare(self) -> None:
+        """Make the database and its stages, as docs/snowflake/setup.sql does."""
+        integration = os.environ.get("GROUNDWORK_TEST_SNOWFLAKE_INTEGRATION", "groundwork_bucket")
+        database = self.login.database
+        self._run(
             f"create database {database}",
             f"create schema {database}.landing",
-            f"create stage {database}.landing.groundwork url = '{account.bucket_url}/'"
-            " storage_integration = groundwork_bucket",
+            f"create stage {database}.landing.groundwork url = '{self.bucket_url}/'"
+            f" storage_integration = {integration}",
             f"create stage {database}.landing.groundwork_files",
-        ):
-            session.query(statement)
-    finally:
-        session.close()
-    return account
+        )
+
+    def drop(self) -> None:
+        self._run(f"drop database {self.login.database}")
+
+    def _run(self, *statements: str) -> None:
+        session = Session(self.login.model_copy(update={"database": ""}), "test")
+        try:
+            for statement in statements:
+                session.query(statement)
+        finally:
+            session.close()
 
 
-def real_account(environ: Mapping[str, str] = os.environ) -> SnowflakeLogin | None:
-    """The account that the environment names, if it does."""
-    return SnowflakeLogin.from_environment() if environ.get("GROUNDWORK_SNOWFLAKE_ACCOUNT") else None
+def account_on(emulator: Emulator, s3: S3Server, **other: Any) -> Account:
+    """A new database on the emulator."""
+    name = uuid.uuid4().hex[:10]
+    login = emulator.login(f"T{name}".upper(), **other)
+    return Account(login, f"s3://{s3.bucket}/{name}", s3.client(), s3.environment(), emulator.journal)
+
+
+def real_account(**other: Any) -> Account:
+    """A new database of the account that the environment names, and a new place in the bucket it names.
+
+    The role must be allowed to make databases and to use the storage integration
+    ``GROUNDWORK_TEST_SNOWFLAKE_INTEGRATION``.
+    """
+    name = uuid.uuid4().hex[:10]
+    login = SnowflakeLogin.from_environment()
+    login = login.model_copy(update={"database": f"GROUNDWORK_TEST_{name}".upper(), **other})
+    return Account(login, f"{os.environ['GROUNDWORK_BUCKET'].rstrip('/')}/test-{name}")
+
+
+def is_real() -> bool:
+    """Whether the environment names an account."""
+    return bool(os.environ.get("GROUNDWORK_SNOWFLAKE_ACCOUNT"))

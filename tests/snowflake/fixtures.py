@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from demo.s3 import S3Server
-from tests.snowflake.account import Account, Emulator, account_on
+from tests.snowflake.account import Account, Emulator, account_on, is_real, real_account
 
 
 @pytest.fixture(scope="session")
@@ -27,13 +27,24 @@ def emulator(tmp_path_factory: pytest.TempPathFactory, s3_server: S3Server) -> I
 
 
 @pytest.fixture(scope="session")
-def new_account(emulator: Emulator, s3_server: S3Server) -> Callable[..., Account]:
+def new_account(request: pytest.FixtureRequest) -> Iterator[Callable[..., Account]]:
     """``new_account(staging="internal", …)``: an empty database; what is given changes the login."""
+    made: list[Account] = []
 
     def make(**other: Any) -> Account:
-        return account_on(emulator, s3_server, **other)
+        if is_real():
+            account = real_account(**other)
+        else:
+            emulator, s3 = request.getfixturevalue("emulator"), request.getfixturevalue("s3_server")
+            account = account_on(emulator, s3, **other)
+        account.prepare()
+        made.append(account)
+        return account
 
-    return make
+    yield make
+    for account in made:
+        if account.is_real:
+            account.drop()
 
 
 @pytest.fixture

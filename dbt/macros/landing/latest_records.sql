@@ -235,10 +235,13 @@ lives as (
             {{ column_name(name) }},
             {%- else -%}
             {%- set known -%}
-                last_value(case
-                    when {{ is_unchanged(name) }} then null
-                    else coalesce('=' || {{ column_name(name) }}, '-')
-                end ignore nulls) over (
+                {%- set value -%}
+                    case
+                        when {{ is_unchanged(name) }} then null
+                        else coalesce('=' || {{ column_name(name) }}, '-')
+                    end
+                {%- endset -%}
+                {{ last_known(value) }} over (
                     partition by {{ columns_of('', key) }}
                     order by _path || coalesce(_moved_at || '/', '') || _sequence, _batch_id, _file, _row
                     rows between unbounded preceding and current row
@@ -259,8 +262,8 @@ lives as (
 {% macro is_unchanged(name) -%}
     {%- set escaped = tojson(name) -%}
     {%- set plain = '"' ~ name | replace('\\', '\\\\') | replace('"', '\\"') ~ '"' -%}
-    contains(coalesce(_unchanged, ''), '{{ escaped | replace("'", "''") }}')
-    {%- if plain != escaped %} or contains(coalesce(_unchanged, ''), '{{ plain | replace("'", "''") }}'){% endif -%}
+    contains(coalesce(_unchanged, ''), {{ literal(escaped) }})
+    {%- if plain != escaped %} or contains(coalesce(_unchanged, ''), {{ literal(plain) }}){% endif -%}
 {%- endmacro %}
 
 {#- Landed rows as the base table has them: typed, with what did not fit, and struck out by a later truncate. -#}

@@ -48,7 +48,7 @@
     {%- for column in columns if column.name not in key and column.type not in ['text', 'json'] -%}
         {%- set text = column_name(column.name) -%}
         {%- do checked.append({
-            'json': tojson(column.name) | replace("'", "''"),
+            'json': tojson(column.name),
             'failed': text ~ ' is not null and ' ~ typed(text, column.type) ~ ' is null',
         }) -%}
     {%- endfor -%}
@@ -58,10 +58,10 @@
         case
             when {% for column in checked %}{{ 'or ' if not loop.first }}({{ column.failed }}){% endfor %}
                 then '['
-                    {%- if checked | length == 1 %} || '{{ checked[0].json }}'
+                    {%- if checked | length == 1 %} || {{ literal(checked[0].json) }}
                     {%- else %} || substr(
                         {% for column in checked -%}
-                        {{ '|| ' if not loop.first }}case when {{ column.failed }} then ',{{ column.json }}' else '' end
+                        {{ '|| ' if not loop.first }}case when {{ column.failed }} then {{ literal(',' ~ column.json) }} else '' end
                         {% endfor -%}
                     , 2)
                     {%- endif %} || ']'

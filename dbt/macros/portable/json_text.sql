@@ -9,15 +9,11 @@
 {%- endmacro %}
 
 {% macro snowflake__json_text(text, path) -%}
-    cast(get_path(try_parse_json({{ text }}), {{ json_path(path) }}) as varchar)
+    cast({{ json_value('try_parse_json(' ~ text ~ ')', path) }} as varchar)
 {%- endmacro %}
 
-{#- The path as a literal of the warehouse's own spelling, every name quoted. -#}
+{#- DuckDB's path, as a literal, every name quoted. -#}
 {% macro json_path(path) -%}
-    {{ return(adapter.dispatch('json_path')(path)) }}
-{%- endmacro %}
-
-{% macro default__json_path(path) -%}
     '$
     {%- for name in path -%}
         ."{{ name | replace('\\', '\\\\') | replace('"', '\\"') | replace("'", "''") }}"
@@ -25,10 +21,8 @@
     '
 {%- endmacro %}
 
-{% macro snowflake__json_path(path) -%}
-    '
-    {%- for name in path -%}
-        ["{{ name | replace('"', '""') | replace("'", "''") }}"]
-    {%- endfor -%}
-    '
+{#- Snowflake's way into a variant, one name after the other: a path in one text has names that cannot be written. -#}
+{% macro json_value(variant, path) -%}
+    {{ 'get(' * path | length }}{{ variant }}
+    {%- for name in path -%}, {{ literal(name) }}){%- endfor -%}
 {%- endmacro %}

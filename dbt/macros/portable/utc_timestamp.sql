@@ -8,6 +8,11 @@
     cast(try_cast({{ text }} as timestamp with time zone) at time zone 'UTC' as timestamp)
 {%- endmacro %}
 
+{#- Texts with and without an offset are told apart, so the session's own time zone never matters. -#}
 {% macro snowflake__utc_timestamp(text) -%}
-    cast(convert_timezone('UTC', try_to_timestamp_tz({{ text }})) as timestamp_ntz(6))
+    case
+        when regexp_like({{ text }}, '[0-9]+-[0-9]+-[0-9]+[T ][0-9:.]+ ?(Z|[+-][0-9:]+)')
+            then cast(convert_timezone('UTC', try_to_timestamp_tz({{ text }})) as timestamp_ntz(6))
+        else cast(try_to_timestamp_ntz({{ text }}) as timestamp_ntz(6))
+    end
 {%- endmacro %}

@@ -1,6 +1,7 @@
-"""Texts by format, and exact sums.
+"""Texts by format or out of variants, instants out of texts, and exact sums.
 
-fakesnow passes over the format of TO_CHAR, has none of TO_NUMBER, and sums numbers as floats.
+fakesnow passes over the format of TO_CHAR, has none of TO_NUMBER, leaves strings of variants their quotes,
+does not try instants, and sums numbers as floats.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ _INSTANTS = {
     "YYYY-MM-DD HH24:MI:SS.FF6": "%Y-%m-%d %H:%M:%S.%f",
     "HH24:MI:SS.FF6": "%H:%M:%S.%f",
 }
+_TRIED = {"TRY_TO_TIMESTAMP_TZ": "timestamptz", "TRY_TO_TIMESTAMP_NTZ": "timestamp"}
 
 
 def install() -> None:
@@ -29,6 +31,13 @@ def install() -> None:
 
 def _translated(node: Any) -> Any:
     """One node; what takes its place is not looked into any more, so what is in it comes first."""
+    if isinstance(node, exp.Cast) and isinstance(node.this, exp.GetExtract) and node.is_type("varchar"):
+        return _text_of_variant(node.this)
+    if isinstance(node, exp.Anonymous) and node.name.upper() in _TRIED:
+        kind = _TRIED[node.name.upper()]
+        return exp.TryCast(this=node.expressions[0].transform(_translated), to=exp.DataType.build(kind))
+    if isinstance(node, exp.ConvertTimezone) and not node.args.get("source_tz"):
+        return _call("timezone", node.args["target_tz"], node.args["timestamp"].transform(_translated))
     if not isinstance(node, (exp.ToChar, exp.ToNumber, exp.Sum)):
         return node
     node = node.copy()
@@ -45,6 +54,15 @@ def _translated(node: Any) -> Any:
     if isinstance(node, exp.Sum):
         return _call("sum", node.this)  # DuckDB's: exact for whole numbers and decimals, as Snowflake's
     return node
+
+
+def _text_of_variant(node: Any) -> Any:
+    """A string within a variant loses its quotes when it is made a text."""
+    path = ""
+    while isinstance(node, exp.GetExtract):
+        name = node.expression.this.replace("\\", "\\\\").replace('"', '\\"')
+        path, node = f'."{name}"{path}', node.this
+    return _call("json_extract_string", node.transform(_translated), f"${path}")
 
 
 def _call(name: str, *given: Any) -> Any:
