@@ -16,7 +16,7 @@ COPY pyproject.toml uv.lock ./
 RUN /opt/uv/bin/uv sync --locked --quiet --no-default-groups --group lambda --no-install-project --python "$(command -v python)" \
  && /opt/uv/bin/uv pip check --python /opt/venv/bin/python \
  && /opt/venv/bin/python /tmp/trim.py /opt/venv \
- && /opt/venv/bin/python -c "import dbt.cli.main, prefect_dbt, prefect_docker" \
+ && /opt/venv/bin/python -c "import dbt.cli.main, duckdb, polars, prefect_docker, pyarrow.parquet" \
  && chmod -R go-w,a+rX /opt/venv
 COPY . .
 RUN /opt/venv/bin/python -m compileall -q -j 0 catalog deployments flows groundwork signing tasks \

@@ -6,7 +6,7 @@
 set -euo pipefail
 tag=$1
 wanted="base-files bash dash coreutils debianutils sed grep findutils tar gzip util-linux libc-bin hostname login
-passwd mawk diffutils procps tzdata netbase ca-certificates openssl python3 python3-venv python3-pip"
+passwd mawk diffutils procps tzdata netbase ca-certificates openssl libstdc++6 python3 python3-venv python3-pip"
 list=$(mktemp)
 root=$(mktemp -d -p "${TMPDIR:-/dev/shm}")
 trap 'rm -rf "$list" "$root"' EXIT
