@@ -122,9 +122,8 @@ def test_no_secret_and_nothing_of_this_machine_is_in_it(
         "README.md", "catalog", "dbt", "deployments", "flows", "groundwork", "prefect.yaml",
         "pyproject.toml", "signing", "tasks", "uv.lock",
     }  # fmt: skip
-    assert [
-        path for path in files if re.search(r"/(\.env[^/]*|id_rsa|credentials|\.netrc|\.git)$", path)
-    ] == []
+    private = re.compile(r"/(\.env[^/]*|id_rsa|credentials|\.netrc|\.git)$")
+    assert [path for path, member in files.items() if member.isfile() and private.search(path)] == []
     history = json.dumps(engine.client.images.get("groundwork:tested").history())
     variables = " ".join(image.attrs["Config"]["Env"])
     for text in (history, variables):
