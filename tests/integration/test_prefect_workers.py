@@ -46,7 +46,7 @@ class Till:
         catalog = directory / "catalog"
         catalog.mkdir()
         described = self.capture.entry.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
-        (catalog / "shop.yml").write_text(yaml.safe_dump(described))
+        (catalog / "shop.yml").write_text(yaml.safe_dump({**described, "update_every": "1 hour"}))
         self.settings = {
             **platform,
             "GROUNDWORK_HOME": str(directory),
