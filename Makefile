@@ -11,7 +11,7 @@ export UV_COMPILE_BYTECODE := 1
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve check format render chaos test test-fast test-versions test-docker slim test-large test-deploy bench bench-cdc bench-snapshot bench-api clean
+.PHONY: help setup demo serve check format render chaos test test-fast test-versions test-docker test-alerts slim test-large test-deploy bench bench-cdc bench-snapshot bench-api bench-load test-replay clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -80,6 +80,12 @@ test-docker: setup ## the image on a Docker Engine: size, hardening, Lambda, eve
 test-servers: setup ## the API reader on servers that others wrote: Kinto, MLflow, PocketBase, Dagster …
 	GROUNDWORK_TEST_SERVERS=1 $(PYTHON) -m pytest -q tests/integration/servers
 
+test-replay: setup ## the warehouse destroyed and replayed ten times in a row, every digest equal each time
+	GROUNDWORK_TEST_REPLAYS=10 $(PYTHON) -m pytest tests/integration/test_replay_proof.py -q
+
+test-alerts: setup ## twenty kinds of trouble in a real platform, one mail each; report in docs/proofs/alerts.md (WAVES=, CLEAN=)
+	$(PYTHON) -u -m tests.alerts $(if $(WAVES),--waves $(WAVES)) $(if $(CLEAN),--clean $(CLEAN))
+
 test-large: setup ## ten million rows in one transaction, within a gigabyte of memory
 	GROUNDWORK_TEST_LARGE=1 $(PYTHON) -m pytest tests/integration/capture/test_large.py -q -s
 
@@ -98,6 +104,10 @@ bench-cdc: setup ## measure change capture beside pg_recvlogical, Debezium, dlt 
 
 bench-snapshot: setup ## measure the snapshot beside DuckDB's extension, ADBC and dlt (ROUNDS=, SLOW=)
 	$(PYTHON) -m benchmarks snapshot --rounds $(ROUNDS) --slow-rounds $(SLOW)
+
+bench-load: setup ## measure the load beside a bare INSERT and dlt, a replay of 50 million rows, incremental models (ROUNDS=)
+	$(PYTHON) -m benchmarks load --rounds $(ROUNDS) --slow-rounds 1
+	$(PYTHON) -m benchmarks increments --rounds $(ROUNDS) --slow-rounds 1
 
 bench-api: setup ## measure the reading of HTTP APIs beside fetch-and-drop and dlt (ROUNDS=, SLOW=)
 	$(PYTHON) -m benchmarks api --rounds $(ROUNDS) --slow-rounds $(SLOW)

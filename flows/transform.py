@@ -8,6 +8,7 @@ from prefect import flow
 
 from tasks.dbt import build
 from tasks.digests import keep_digests
+from tasks.publish import publish_copy
 
 
 @flow(name="transform", flow_run_name="transform")
@@ -20,6 +21,7 @@ def transform(select: str = "", task_per_node: bool = False) -> None:
     """
     if build(select, task_per_node):
         keep_digests()
+        publish_copy()
 
 
 if __name__ == "__main__":

@@ -10,9 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from groundwork.catalog import AnySource, Catalog, PostgresSource, load_catalog
-from groundwork.errors import CatalogError, GroundworkError
+from groundwork.errors import CatalogError, GroundworkError, PromiseBroken
 from groundwork.forget_command import add_forget, run_forget
-from groundwork.replay_command import add_digest, add_replay, run_digest, run_replay
+from groundwork.replay_command import (
+    add_digest,
+    add_publish,
+    add_replay,
+    run_digest,
+    run_publish,
+    run_replay,
+)
 from groundwork.settings import Named, Settings, resolve_from_environment
 
 
@@ -39,6 +46,8 @@ def _parser() -> argparse.ArgumentParser:
 
     check = add("check", _check, "hold the catalog against itself, prefect.yaml and what is generated")
     check.add_argument("--live", action="store_true", help="also against the sources themselves")
+    told = "also hold dbt's contracts against what was served last: the bucket's artifacts/served.json"
+    check.add_argument("--served", default="", metavar="FILE", help=told)
     render = add("render", _render, "write what is generated from the catalog")
     render.add_argument("--check", action="store_true", help="write nothing; fail when something is stale")
     discover = add("discover", _discover, "draft a catalog entry from a live PostgreSQL or an HTTP API")
@@ -64,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     replay = add("replay", run_replay, "load again from the bucket, and build all that follows from scratch")
     add_replay(replay)
     add_digest(add("digest", run_digest, "one canonical digest per table, to compare warehouses by"))
+    add_publish(add("publish", run_publish, "copy the visualization layer into a file for readers"))
     add_forget(add("forget", run_forget, "take one subject out of the bucket and the warehouse, for good"))
     explain = add("explain", _explain, "follow a row back to its file, its run and its log lines")
     explain.add_argument("table", help="schema.table, e.g. visualization.orders")
@@ -84,12 +94,27 @@ def _check(options: argparse.Namespace) -> int:
     problems = check_schedules(catalog, Path("prefect.yaml"))
     if options.live:
         problems += [problem for entry in catalog.values() for problem in _live_problems(entry)]
+    if options.served:
+        problems += _broken_promises(Path(options.served))
     for problem in problems:
         print(problem, file=sys.stderr)
     if not problems:
         streams = sum(len(entry.streams) for entry in catalog.values())
         print(f"catalog: {len(catalog)} sources, {streams} streams, all well")
     return 1 if problems else 0
+
+
+def _broken_promises(file: Path) -> list[str]:
+    from groundwork import compatibility, served
+    from groundwork.dbt_turn import parsed
+    from groundwork.manifest import now
+
+    would = served.by_contracts(parsed(Settings()))
+    try:
+        compatibility.insist(served.read(file.read_bytes(), str(file)), would, now().date())
+    except PromiseBroken as error:
+        return [str(error)]
+    return []
 
 
 def _live_problems(entry: AnySource) -> list[str]:

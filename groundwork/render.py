@@ -157,7 +157,8 @@ def _base_sql(source: AnySource, name: str, stream: Stream) -> str:
         "{{",
         "    config(",
         "        materialized='incremental',",
-        "        incremental_strategy='merge',",
+        # DuckDB's merge reads all columns of the whole table; to delete and insert costs what changed.
+        "        incremental_strategy='merge' if target.type == 'snowflake' else 'delete+insert',",
         f"        unique_key=[{', '.join(_literal(column) for column in unique_key)}],",
         "        on_schema_change='append_new_columns',",
         "    )",

@@ -1,4 +1,4 @@
-"""``python -m groundwork replay`` and ``digest``: what the replay flow does, by hand; and the proof of it."""
+"""``replay``, ``digest`` and ``publish``: what the flows do, by hand; and the proof of it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 from groundwork.errors import CatalogError, GroundworkError
 
@@ -36,6 +37,20 @@ def add_digest(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--stored", action="store_true", help="compare with what was stored after the last run"
     )
+
+
+def add_publish(parser: argparse.ArgumentParser) -> None:
+    """The words of ``publish``."""
+    parser.add_argument("file", type=Path, help="the DuckDB file to put in place; readers may have it open")
+
+
+def run_publish(options: argparse.Namespace) -> int:
+    """Copy what people see into a file that no run ever holds."""
+    from groundwork.publishing import publish
+    from groundwork.settings import Settings
+
+    print(f"publish: {publish(Settings(), options.file)} tables in {options.file}")
+    return 0
 
 
 def run_replay(options: argparse.Namespace) -> int:

@@ -183,6 +183,8 @@ class Settings(BaseModel):
     bucket: str = ""
     warehouse: Literal["duckdb", "snowflake"] = "duckdb"
     duckdb_path: Path | None = None
+    readers_copy: Path | None = None
+    """Where `groundwork.publishing` puts a copy for readers after each build; none when it is not set."""
     catalog: Path = Path("catalog")
     dbt: Path = Path("dbt")
     runbooks: str = "docs/runbooks.md"

@@ -38,7 +38,7 @@ from groundwork.warehouses.writer import writer_lock
 
 log = logging.getLogger(__name__)
 
-_THREADS, _MEMORY_PER_THREAD = 4, 180
+_THREADS, _MEMORY_PER_THREAD = 4, 150
 """While landing: threads at most, and megabytes for each."""
 _TYPES = {TEXT: "varchar", INSTANT: "timestamp", WHOLE: "bigint"}
 
@@ -89,6 +89,9 @@ class DuckDB:
     def __init__(self, connection: duckdb.DuckDBPyConnection, file: Path) -> None:
         """Wrap an open connection."""
         self.connection, self._file = connection, file
+
+    def quoted(self, name: str) -> str:  # noqa: D102
+        return quoted(name)
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:  # noqa: D102
         with self._told():

@@ -2,7 +2,7 @@
 {{
     config(
         materialized='incremental',
-        incremental_strategy='merge',
+        incremental_strategy='merge' if target.type == 'snowflake' else 'delete+insert',
         unique_key=['id'],
         on_schema_change='append_new_columns',
     )
