@@ -3,7 +3,7 @@
     python -m awslambdaric deployments.lambda_function.handler      (the function's command in the image)
 
 With PREFECT_API_URL the event runs the flow `ingest` itself, so states, log lines and mails are as ever.
-Without it nothing of Prefect is loaded: it starts in a third of the time, settings and secrets come from the
+Without it nothing of Prefect is loaded: it starts in half the time, settings and secrets come from the
 environment alone. Either way the function's time limit is kept (`groundwork.time_limit`): what is done is
 committed, the answer says ``complete: false``, and the next event goes on. See docs/image.md.
 """

@@ -11,12 +11,16 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pyarrow.parquet as pq
 import pytest
 import yaml
 from aiohttp import web
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 
+from demo.prefect_server import PrefectServer
 from groundwork import manifest
 from groundwork.bucket import Bucket, open_bucket
 from groundwork.catalog import load_catalog
@@ -24,6 +28,10 @@ from groundwork.extract import extract, open_source
 from tests.commands import PROJECT
 from tests.integration.fault_api import Api, answer
 from tests.lambda_runtime import Function, Invocation, LambdaRuntime
+from tests.snowflake.account import Account
+from tests.snowflake.fixtures import account, emulator, new_account, s3_server
+
+__all__ = ["account", "emulator", "new_account", "s3_server"]  # fixtures
 
 COMMAND = [sys.executable, "-m", "awslambdaric", "deployments.lambda_function.handler"]
 TOKEN = "canary-0d1f"
@@ -213,3 +221,22 @@ def test_with_prefect_a_duckdb_file_is_refused_before_anything_is_read(
     assert refused.kind == "error", output
     assert "a DuckDB file would not outlive the event" in refused.body["errorMessage"]
     assert place.ids() == Counter()
+
+
+@pytest.mark.slow
+def test_with_prefect_and_snowflake_an_event_is_a_run_of_the_flow(
+    runtime: LambdaRuntime, place: Place, account: Account, prefect_server: PrefectServer, prefect_api: str
+) -> None:
+    settings = {**place.environment, **account.environment(), "PREFECT_API_URL": prefect_api,
+                "PREFECT_HOME": str(place.catalog.parent / "prefect")}  # fmt: skip
+    answered, output = one_event(runtime, place, {"source": "books"}, seconds=240, **settings)
+    assert answered.kind == "response", output
+    assert answered.body == {"source": "books", "complete": True}
+    newest = manifest.latest(account.bucket(), "books")
+    assert newest is not None
+    with get_client(sync_client=True) as client:
+        run = client.read_flow_run(UUID(newest.run_id))
+        of_run = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id]))
+        lines = [line.message for line in client.read_logs(of_run, limit=200)]
+    assert (run.state_name, run.parameters["source"]) == ("Completed", "books")
+    assert any(line.startswith("loaded source=books") for line in lines), "sent before Lambda freezes us"
