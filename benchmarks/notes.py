@@ -79,7 +79,7 @@ same files on local disk into a table of the same columns: without download, che
 """,
     "increments": """
 One incremental run of a base model (ten columns) after 1,000 keys changed: the statements that dbt runs, in a process of
-their own (the newest rows into a temporary table, then the merge; rolled back). *All of it again* is a full refresh.
+their own (the newest rows into a temporary table, then delete and insert; rolled back). *All of it again* is a full refresh.
 dbt's own start, which takes several seconds whatever it builds, is not in it.
 """,
     "idle": """
