@@ -13,7 +13,8 @@ from prefect.events.schemas.automations import Automation, AutomationCore
 from prefect.exceptions import ObjectNotFound
 
 from deployments.automation_rules import broken_rules, server_findings
-from deployments.changes import Change
+from deployments.changes import Change, differences
+from deployments.cloud_automations import apply_in_cloud
 from deployments.windows import expanded, windows
 from groundwork.catalog import load_catalog
 from groundwork.errors import GroundworkError, SettingMissing
@@ -43,6 +44,10 @@ def apply_automations(
     wanted = read_wanted(file)
     if broken := list(broken_rules(wanted)):
         raise GroundworkError(str(file), "holds automations that would not work", why=" ".join(broken))
+    if client.server_type == ServerType.CLOUD:
+        entries = [_resolved(client, entry) for entry in wanted]
+        yield from apply_in_cloud(client, entries, ours=OURS, dry_run=dry_run, prune=prune)
+        return
     existing: dict[str, list[Automation]] = {}
     for automation in read_automations(client):
         existing.setdefault(automation.name, []).append(automation)
@@ -77,8 +82,6 @@ def _apply(
     client: SyncPrefectClient, entry: dict[str, Any], existing: list[Automation], dry_run: bool
 ) -> Change:
     name = entry["name"]
-    if client.server_type == ServerType.CLOUD:
-        return _apply_in_cloud(client, entry, existing, dry_run)
     wanted = AutomationCore.model_validate(entry)
     for double in existing[1:]:
         if not dry_run:
@@ -88,11 +91,12 @@ def _apply(
             client.create_automation(wanted)
         return Change("created", "automation", name)
     kept = existing[0]
-    if _comparable(kept) == _comparable(wanted) and len(existing) == 1:
+    fields = differences(_comparable(kept), _comparable(wanted))
+    if not fields and len(existing) == 1:
         return Change("unchanged", "automation", name)
     if not dry_run:
         client.update_automation(kept.id, wanted)
-    return Change("updated", "automation", name)
+    return Change("updated", "automation", name, fields=fields)
 
 
 def _comparable(automation: AutomationCore) -> dict[str, Any]:
@@ -102,21 +106,6 @@ def _comparable(automation: AutomationCore) -> dict[str, Any]:
         if several in trigger:
             trigger[several] = sorted(trigger[several])
     return content
-
-
-def _apply_in_cloud(
-    client: SyncPrefectClient, entry: dict[str, Any], existing: list[Automation], dry_run: bool
-) -> Change:
-    """The same on Prefect Cloud, which mails by itself: ``send-email-notification`` needs no block.
-
-    Not tested: there was no account to test with. Prefect's client does not know the action, so the
-    automation is sent as plain JSON, and written anew each time instead of being compared.
-    """
-    if not dry_run and existing:
-        client.request("PUT", "/automations/{id}", path_params={"id": existing[0].id}, json=entry)
-    elif not dry_run:
-        client.request("POST", "/automations/", json=entry)
-    return Change("updated" if existing else "created", "automation", entry["name"])
 
 
 def _resolved(client: SyncPrefectClient, entry: dict[str, Any]) -> dict[str, Any]:

@@ -64,9 +64,22 @@ def test_applying_to_cloud_uses_its_own_mail_and_agreements_and_asks_for_nothing
     names, agreed = sorted(one["name"] for one in cloud.automations.values()), dict(cloud.agreements)
     again = list(map(str, apply(prune=True)))
     assert "unchanged agreements 'ingest-shop'" in again
-    assert not [line for line in again if line.startswith(("created", "removed"))]
+    outcomes = {
+        line.split()[0] for line in again if "shop-database-url" not in line and "payments" not in line
+    }
+    assert outcomes == {"unchanged"}
     assert sorted(one["name"] for one in cloud.automations.values()) == names
     assert cloud.agreements == agreed
+
+    # somebody changed one in the UI, made another, and one is ours from before
+    one = next(one for one in cloud.automations.values() if one["name"] == names[0])
+    one["actions"][0]["subject"] = "changed"
+    for name in ("somebody else's", "groundwork: from before"):
+        cloud.automations[name] = {**one, "id": name, "name": name}
+    told = "\n".join(map(str, apply(prune=True)))
+    assert f"updated   automation '{names[0]}'\n            actions[0].subject: 'changed' →" in told
+    assert "removed   automation 'groundwork: from before'" in told
+    assert sorted(one["name"] for one in cloud.automations.values()) == sorted([*names, "somebody else's"])
 
 
 def test_prefect_deploy_goes_to_cloud_as_it_goes_to_a_server(cloud: Cloud, platform: dict[str, str]) -> None:
