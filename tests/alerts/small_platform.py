@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -20,7 +19,7 @@ requested_by: [Management (daily)]
 owner: {name: Shop team, email: shop-team@example.org}
 format: tables of PostgreSQL
 history: from the first snapshot on
-update_every: 5 minutes
+update_every: 1 day
 connection: {url: {secret: shop-database-url}, publication: groundwork}
 streams:
   orders:
@@ -44,7 +43,7 @@ requested_by: [Finance (monthly)]
 owner: {name: Finance systems, email: finance@example.org}
 format: JSON over HTTP
 history: everything
-update_every: 1 hour
+update_every: 1 day
 connection: {base_url: {variable: payments-url}}
 streams:
   payments:
@@ -91,7 +90,8 @@ def small_platform(directory: Path, database_url: str) -> dict[str, str]:
         place.mkdir()
     (catalog / "shop.yml").write_text(SHOP)
     (catalog / "payments.yml").write_text(PAYMENTS)
-    shutil.copy(PROJECT / "catalog" / "ops.yml", catalog)
+    ops = (PROJECT / "catalog" / "ops.yml").read_text(encoding="utf-8")
+    (catalog / "ops.yml").write_text(ops.replace("update_every: 5 minutes", "update_every: 1 day"))
     for name, text in DBT.items():
         (dbt / name).parent.mkdir(parents=True, exist_ok=True)
         (dbt / name).write_text(text)

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 (settings and filters read better in one line)
 """Where the troubles are played: a real server, worker, mailbox, source, bucket and warehouse, to be broken.
 
 What is waited for in production is shortened here (`SHORT`, `shortened`); nothing else differs. Schedules
@@ -7,16 +8,29 @@ fire once a year, so that only what a scene starts runs.
 from __future__ import annotations
 
 import os
+import re
+import signal
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import timedelta
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
 import yaml
-from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.orchestration import get_client
+from prefect.client.schemas import filters
+from prefect.client.schemas.actions import DeploymentUpdate, WorkPoolUpdate
+from prefect.client.schemas.objects import (
+    ConcurrencyLimitConfig,
+    ConcurrencyLimitStrategy,
+    FlowRun,
+    StateType,
+)
+from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
 from prefect.deployments import run_deployment
 from prefect.flows import Flow
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, PREFECT_UI_URL, temporary_settings
@@ -26,6 +40,8 @@ from demo.postgres import Postgres
 from demo.prefect_server import PrefectServer, PrefectWorker, create_prefect_database
 from demo.s3 import S3Server
 from deployments.automations import apply_automations, read_wanted
+from groundwork.settings import Settings
+from groundwork.warehouses import open_warehouse
 from tests.alerts.small_platform import small_platform
 from tests.capture import PASSWORD, ROLE, Database
 from tests.commands import PROJECT, run_command
@@ -33,6 +49,7 @@ from tests.commands import PROJECT, run_command
 SHORT = {
     "GROUNDWORK_PATIENCE_SECONDS": "5",
     "GROUNDWORK_LATE_SECONDS": "5",
+    "GROUNDWORK_LEAST_FREE_PERCENT": "0.01",  # the disk of the machine that tests is not what is tested
     "PREFECT_SERVER_SERVICES_LATE_RUNS_AFTER_SECONDS": "3",
     "PREFECT_SERVER_SERVICES_LATE_RUNS_LOOP_SECONDS": "2",
     "PREFECT_SERVER_SERVICES_FOREMAN_LOOP_SECONDS": "3",
@@ -41,7 +58,7 @@ SHORT = {
 }
 """Settings of server and worker that stand for longer ones of production."""
 
-WINDOWS = {"groundwork: run waits": 10, "groundwork: no worker": 10, "groundwork: alert failed": 60}
+WINDOWS = {"groundwork: run waits": 10, "groundwork: no worker": 10, "groundwork: alert failed": 300}
 """Seconds in place of those of automations.yaml."""
 
 ONCE_A_YEAR = "0 3 1 1 *"
@@ -64,6 +81,12 @@ class Stage:
         self.worker: PrefectWorker
         self.database: Database
         self.environment: dict[str, str] = {}
+        self.second_mail = MailServer(directory / "second-mail")
+        self.warehouse = self.home / "warehouse.duckdb"
+        self.started: list[FlowRun] = []
+        """Runs that a scene began and did not wait for."""
+        self.hung: Any = None
+        self.waiting: Any = None
 
     # the parts ------------------------------------------------------------------------------------
 
@@ -74,7 +97,7 @@ class Stage:
         os.environ.update(SHORT)
         try:
             with ExitStack() as stack:
-                for part in (self.postgres, self.s3, self.mail):
+                for part in (self.postgres, self.s3, self.mail, self.second_mail):
                     stack.enter_context(part)
                 self._source()
                 database = create_prefect_database(self.postgres)
@@ -129,21 +152,20 @@ class Stage:
         file.write_text(yaml.safe_dump(entries, allow_unicode=True), encoding="utf-8")
         with get_client(sync_client=True) as client:
             list(apply_automations(client, dry_run=False, prune=False, file=file))
-            for deployment in client.read_deployments():
-                for schedule in deployment.schedules:
-                    self._reschedule(client, deployment.id, schedule.id, ONCE_A_YEAR)
-
-    def _reschedule(self, client: SyncPrefectClient, deployment: Any, schedule: Any, cron: str) -> None:
-        from prefect.client.schemas.schedules import CronSchedule
-
-        client.update_deployment_schedule(deployment, schedule, schedule=CronSchedule(cron=cron))
+            names = [f"{client.read_flow(one.flow_id).name}/{one.name}" for one in client.read_deployments()]
+        for name in names:
+            self.reschedule(name, None)
 
     def _deploy_troubled(self) -> None:
+        alone = ConcurrencyLimitConfig(
+            limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW, grace_period_seconds=60
+        )
         for how, flow in TROUBLED.items():
             loaded: Any = Flow.from_source(str(PROJECT), f"tests/alerts/troubled_flows.py:{flow}")
             loaded.deploy(
                 name=how, work_pool_name="groundwork", tags=["groundwork", "groundwork-scheduled"],
                 parameters={"how": how}, cron=ONCE_A_YEAR, print_next_steps=False,
+                concurrency_limit=alone,
             )  # fmt: skip
 
     # what a scene does ------------------------------------------------------------------------------
@@ -161,7 +183,7 @@ class Stage:
         return run
 
     def watch(self) -> None:
-        """What the schedule does every three minutes."""
+        """What the schedule does every two minutes."""
         run = self.run("watch/watch")
         assert run.state is not None and run.state.is_completed(), run.state
 
@@ -171,13 +193,10 @@ class Stage:
 
     def pid_of(self, run: FlowRun) -> int:
         """The process of one of our own flows, as it said in its first log line."""
-        import re
-
-        from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 
         def said() -> int | None:
             with get_client(sync_client=True) as client:
-                of_run = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id]))
+                of_run = filters.LogFilter(flow_run_id=filters.LogFilterFlowRunId(any_=[run.id]))
                 lines = [line.message for line in client.read_logs(of_run)]
             return next((int(found[1]) for line in lines if (found := re.search(r"pid=(\d+)", line))), None)
 
@@ -188,10 +207,125 @@ class Stage:
         self.secrets.mkdir(exist_ok=True)
         (self.secrets / name).write_text(value)
 
+    def is_over(self, run: FlowRun) -> bool:
+        """Whether a run has ended."""
+        with get_client(sync_client=True) as client:
+            state = client.read_flow_run(run.id).state
+            return state is not None and state.is_final()
+
+    def settle(self) -> None:
+        """Wait for all runs that were begun, and for all calls for help."""
+
+        def quiet() -> bool:
+            with get_client(sync_client=True) as client:
+                tagged = filters.DeploymentFilter(
+                    tags=filters.DeploymentFilterTags(all_=["groundwork-alert"])
+                )
+                going = filters.FlowRunFilter(
+                    state=filters.FlowRunFilterState(
+                        type=filters.FlowRunFilterStateType(
+                            any_=[StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING]
+                        )
+                    )
+                )
+                calls = client.read_flow_runs(flow_run_filter=going, deployment_filter=tagged)
+            return not calls and all(self.is_over(run) for run in self.started)
+
+        until(quiet, seconds=300, what="all calls are done")
+        self.started.clear()
+
+    def reschedule(self, deployment: str, seconds: int | None) -> None:
+        """Let a deployment be wanted every so many seconds; once a year when None."""
+        cron = CronSchedule(cron=ONCE_A_YEAR)
+        wanted = cron if seconds is None else IntervalSchedule(interval=timedelta(seconds=seconds))
+        with get_client(sync_client=True) as client:
+            found = client.read_deployment_by_name(deployment)
+            for schedule in found.schedules:
+                client.update_deployment_schedule(found.id, schedule.id, schedule=wanted)
+
+    def change_catalog(self, source: str, **changes: Any) -> None:
+        """Change keys of a source's page; one level deep."""
+        from tests.alerts.scenes import merged
+
+        file = self.directory / "catalog" / f"{source}.yml"
+        file.write_text(merged(yaml.safe_load(file.read_text()), **changes))
+
+    def want(self, source: str, every: str) -> None:
+        """How often a source is wanted."""
+        self.change_catalog(source, update_every=every)
+
+    def spoil_landing(self, *statements: str) -> None:
+        """Change the warehouse behind everybody's back, in the writer's turn."""
+        with open_warehouse(Settings(), who="the test") as warehouse:
+            for statement in statements:
+                warehouse.query(statement)
+
+    def pretend_batches(self, source: str, rows: list[int]) -> None:
+        """Let the ledger hold batches of so many rows, five minutes apart, the newest just now."""
+        made = ", ".join(
+            f"('{source}', '{n + 1:010d}', {count}, now()::timestamp - interval '{(len(rows) - n) * 5} minutes')"
+            for n, count in enumerate(rows)
+        )
+        self.spoil_landing(
+            f"delete from landing._batches where source = '{source}'",
+            f"insert into landing._batches (source, batch_id, rows, stored_at) values {made}",
+        )
+
+    def fill_disk(self) -> None:
+        """Let `watch` find too little free space: it is told to want all of the disk free."""
+        self._watch_with({"GROUNDWORK_LEAST_FREE_PERCENT": "100"})
+
+    def free_disk(self) -> None:
+        """As it was."""
+        self._watch_with({})
+
+    def _watch_with(self, env: dict[str, str]) -> None:
+        with get_client(sync_client=True) as client:
+            found = client.read_deployment_by_name("watch/watch")
+            variables = {**(found.job_variables or {}), "env": env}
+            client.update_deployment(found.id, DeploymentUpdate(job_variables=variables))
+
+    def pause_queue(self, queue: str, paused: bool) -> None:
+        """Pause or resume a queue of the pool."""
+        with get_client(sync_client=True) as client:
+            found = client.read_work_queue_by_name(queue, work_pool_name="groundwork")
+            client.update_work_queue(found.id, is_paused=paused)
+
+    def pause_pool(self, paused: bool) -> None:
+        """Pause or resume the pool."""
+        with get_client(sync_client=True) as client:
+            client.update_work_pool("groundwork", WorkPoolUpdate(is_paused=paused))
+
+    def end(self, pid: int) -> None:
+        """Kill a process, if it is there still."""
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+    @contextmanager
+    def switch(self) -> Iterator[None]:
+        """The dead man's switch, as its container runs it; it looks every four seconds."""
+        own = self.second_mail.environment()
+        environment = {
+            "PATH": os.environ["PATH"], "PREFECT_API_URL": self.environment["PREFECT_API_URL"],
+            "SWITCH_SMTP_URL": own["GROUNDWORK_SMTP_URL"], "SWITCH_FROM": "switch@example.com",
+            "SWITCH_TO": "data-team@example.com", "SWITCH_STATE": str(self.directory / "switch.json"),
+            "SWITCH_CALLS_SECONDS": "45", "SWITCH_WATCH_SECONDS": "3600",
+        }  # fmt: skip
+        script = PROJECT / "deployments" / "dead_mans_switch" / "switch.py"
+        with (self.directory / "switch.log").open("w") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(script), "--every", "4"], env=environment, stderr=log
+            )
+        try:
+            yield
+        finally:
+            process.terminate()
+            process.wait(10)
+
     @property
     def mails(self) -> list[EmailMessage]:
-        """All mails so far."""
-        return self.mail.mailbox.messages()
+        """All mails so far, those of the dead man's switch last."""
+        return [*self.mail.mailbox.messages(), *self.second_mail.mailbox.messages()]
 
 
 def until(condition: Callable[[], Any], *, seconds: float, what: str) -> Any:
@@ -209,6 +343,3 @@ def plain(mail: EmailMessage) -> str:
     body = mail.get_body(("plain",))
     assert body is not None
     return str(body.get_content())
-
-
-Facts = Mapping[str, Any]

@@ -1,35 +1,27 @@
-"""A run that goes wrong calls for help by mail: at once, and in detail once its log lines are complete."""
+"""A short `make test-alerts`: a run fails, one is killed, the server is gone; a mail each, and one after."""
 
 from __future__ import annotations
 
 import os
-import re
-import signal
-import time
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from email.message import EmailMessage
+from pathlib import Path
 from typing import Any
 
 import pytest
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from prefect.client.schemas.objects import FlowRun
 from prefect.deployments import run_deployment
 from prefect.flows import Flow
 
 from demo.mailbox import Mailbox, MailServer
-from demo.prefect_server import PrefectWorker
+from demo.prefect_server import PrefectServer, PrefectWorker
+from deployments.automations import apply_automations, read_automations
 from tests.commands import PROJECT
 
-
-def until(condition: Callable[[], Any], *, seconds: float, what: str) -> Any:
-    """What the condition gives once it is true."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found := condition():
-            return found
-        time.sleep(0.2)
-    raise TimeoutError(f"{what}: not in {seconds} seconds")
+SWITCH = PROJECT / "deployments" / "dead_mans_switch" / "switch.py"
 
 
 def plain(mail: EmailMessage) -> str:
@@ -38,24 +30,14 @@ def plain(mail: EmailMessage) -> str:
     return str(body.get_content())
 
 
-def is_short(run: FlowRun) -> Callable[[EmailMessage], bool]:
-    return lambda mail: mail["X-Groundwork-Run"] is None and str(run.id) in plain(mail)
+def told(key: str, state: str = "open") -> Callable[[EmailMessage], bool]:
+    return lambda mail: mail["X-Groundwork-Trouble"] == key and mail["X-Groundwork-State"] == state
 
 
-def is_detailed(run: FlowRun) -> Callable[[EmailMessage], bool]:
-    return lambda mail: mail["X-Groundwork-Run"] == str(run.id)
-
-
-def messages_of(run: FlowRun) -> list[str]:
-    with get_client(sync_client=True) as client:
-        of_run = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id]))
-        return [line.message for line in client.read_logs(of_run, limit=200)]
-
-
-def start(deployment: str) -> FlowRun:
-    run = run_deployment(deployment, timeout=0)
-    assert isinstance(run, FlowRun)
-    return run
+def run(deployment: str, **parameters: Any) -> FlowRun:
+    ended = run_deployment(deployment, parameters=parameters or None, timeout=180, as_subflow=False)
+    assert isinstance(ended, FlowRun) and ended.state is not None and ended.state.is_final()
+    return ended
 
 
 @pytest.fixture
@@ -63,67 +45,86 @@ def mailbox(mail_server: MailServer, prefect_worker: PrefectWorker) -> Mailbox:
     return mail_server.mailbox
 
 
-def test_a_run_that_fails_is_mailed_at_once_and_then_in_detail_once(mailbox: Mailbox) -> None:
-    run = start("ingest/ingest-shop")  # no database is named here, so it fails
+@pytest.fixture
+def troubled(prefect_worker: PrefectWorker, prefect_api: str) -> Iterator[str]:
+    """A deployment that gets into trouble when it is asked to."""
+    flow: Any = Flow.from_source(str(PROJECT), "tests/alerts/troubled_flows.py:troubled")
+    deployment = flow.deploy(
+        name="kill", work_pool_name="groundwork", tags=["groundwork", "groundwork-scheduled"],
+        parameters={"how": "kill"}, cron="0 3 1 1 *", print_next_steps=False,
+    )  # fmt: skip
+    yield "troubled/kill"
+    with get_client(sync_client=True) as client:
+        client.delete_deployment(deployment)
 
-    short = mailbox.wait_for(is_short(run), timeout=60)
-    assert short["Subject"] == "[Groundwork] Failed: ingest-shop"
-    assert f"/runs/flow-run/{run.id}" in plain(short)
-    assert "ingest/ingest-shop" in plain(short)
 
-    detailed = mailbox.wait_for(is_detailed(run), timeout=120)
-    assert detailed["Subject"] == "[Groundwork] Failed: ingest-shop (source shop)"
-    text = plain(detailed)
+def test_a_run_that_is_killed_is_mailed_once_and_once_when_it_is_over(
+    mailbox: Mailbox, troubled: str
+) -> None:
+    run(troubled)
+    mail = mailbox.wait_for(told("kill"), timeout=150)
+    assert mail["Subject"] == "[Groundwork] kill: crashed"
+    text = plain(mail)
+    assert "SIGKILL" in text and "troubled how=kill" in text
+    assert "docs/runbooks.md#crashed" in text
+    run(troubled)  # the same trouble once more
+    run(troubled, how="well")
+    run("notify/notify")
+    over = mailbox.wait_for(told("kill", "recovered"), timeout=60)
+    assert over["In-Reply-To"] == mail["Message-ID"]
+    assert len([one for one in mailbox.messages() if one["X-Groundwork-Trouble"] == "kill"]) == 2
+
+
+def test_a_run_that_fails_is_told_to_the_sources_owner_with_all_that_waits(mailbox: Mailbox) -> None:
+    failed = run("ingest/ingest-shop")  # no database is named here
+    mail = mailbox.wait_for(told("shop"), timeout=150)
+    assert mail["Subject"] == "[Groundwork] shop: failed (ingest-shop)"
+    assert mail["To"] == "data-team@example.com, shop-engineering@example.com"
+    text = plain(mail)
     assert "secret 'shop-database-url': has no value" in text
     assert "Finished in state Failed" in text, "the last log lines are there"
     assert "landing.shop__orders" in text
     assert "How much do we take per day and country" in text
-    assert f"/runs/flow-run/{run.id}" in text
-    html = detailed.get_body(("html",))
+    assert f"/runs/flow-run/{failed.id}" in text
+    html = mail.get_body(("html",))
     assert html is not None and "landing.shop__orders" in html.get_content()
-
-    # delivered again, as automations may, it is not mailed again
-    again = run_deployment("notify/notify", parameters={"flow_run_id": str(run.id)}, timeout=120)
-    assert isinstance(again, FlowRun) and again.state is not None and again.state.is_completed()
-    assert len([mail for mail in mailbox.messages() if is_detailed(run)(mail)]) == 1
+    run("notify/notify")  # called again, as automations may
+    assert len([one for one in mailbox.messages() if told("shop")(one)]) == 1
 
 
-def test_a_run_that_is_killed_is_mailed_at_once_and_then_in_detail(
-    mailbox: Mailbox, prefect_api: str
-) -> None:
-    waiting = Flow.from_source(str(PROJECT), "tests/integration/troubled_flows.py:wait_for_the_end")
-    deployment_id = waiting.deploy(  # type: ignore[union-attr]
-        name="wait",
-        work_pool_name="groundwork",
-        tags=["groundwork", "source:payments"],
-        parameters={"source": "payments"},
-        print_next_steps=False,
-    )
-    run = start("wait-for-the-end/wait")
-
-    def process() -> int | None:
-        found = [re.search(r"waiting pid=(\d+)", message) for message in messages_of(run)]
-        return next((int(match[1]) for match in found if match), None)
-
-    os.kill(until(process, seconds=60, what="the run began"), signal.SIGKILL)
-
-    short = mailbox.wait_for(is_short(run), timeout=60)
-    assert short["Subject"].startswith("[Groundwork] Crashed: ")
-    detailed = mailbox.wait_for(is_detailed(run), timeout=120)
-    text = plain(detailed)
-    assert "[Groundwork] Crashed: " in detailed["Subject"]
-    assert "-9" in text, "the worker's own lines say how it ended"
-    assert "waiting pid=" in text
-    assert "landing.payments__payments" in text
+def test_applied_twice_nothing_is_doubled(deployed: str, prefect_api: str, platform: dict[str, str]) -> None:
     with get_client(sync_client=True) as client:
-        client.delete_deployment(deployment_id)  # type: ignore[arg-type]
+        before = {one.name: one.id for one in read_automations(client)}
+        changes = list(apply_automations(client, dry_run=False, prune=False))
+        after = read_automations(client)
+    assert {change.outcome for change in changes} == {"unchanged"}, changes
+    assert {one.name: one.id for one in after} == before and len(after) == len(before)
 
 
-def test_a_mail_holds_no_password_and_no_quoted_value() -> None:
-    from groundwork.notices import masked
+def test_the_dead_mans_switch_tells_once_that_the_server_is_gone_and_once_that_it_is_back(
+    prefect_server: PrefectServer, mail_server: MailServer, prefect_worker: PrefectWorker, tmp_path: Path
+) -> None:
+    def look(url: str) -> None:
+        environment = {
+            "PATH": os.environ["PATH"], "PREFECT_API_URL": url, "SWITCH_SMTP_URL": mail_server.url,
+            "SWITCH_FROM": "switch@example.com", "SWITCH_TO": "data-team@example.com",
+            "SWITCH_STATE": str(tmp_path / "switch.json"), "SWITCH_CALLS_SECONDS": "600",
+        }  # fmt: skip
+        # Isolated, without site-packages: it must run where there is nothing but Python.
+        subprocess.run([sys.executable, "-I", "-S", str(SWITCH)], env=environment, check=True, timeout=60)
 
-    assert masked("postgresql://shop:hunter2@host/shop refused") == ("postgresql://shop:…@host/shop refused")
-    assert "hunter2" not in masked("password=hunter2 was wrong")
-    quoted = "Conversion Error: Could not convert string 'jane@example.com' to INT32"
-    assert "jane" not in masked(quoted)
-    assert "jane" not in masked('Constraint Error: Duplicate key "email: jane@example.com"')
+    def subjects() -> list[str]:
+        mails = mail_server.mailbox.messages()
+        return [str(mail["Subject"]) for mail in mails if mail["From"] == "switch@example.com"]
+
+    look(prefect_server.api_url)
+    assert subjects() == [], "all is well"
+    gone = "http://127.0.0.1:1/api"
+    look(gone)
+    assert subjects() == [], "one lost packet is no trouble"
+    look(gone)
+    look(gone)
+    assert subjects() == ["[Groundwork] server: Prefect does not answer (dead man's switch)"]
+    look(prefect_server.api_url)
+    look(prefect_server.api_url)
+    assert subjects()[1:] == ["[Groundwork] server: recovered (dead man's switch)"]

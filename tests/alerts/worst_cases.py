@@ -1,0 +1,101 @@
+# ruff: noqa: E501 (one case, one line)
+"""How long each trouble stays untold at most in production, from automations.yaml, prefect.yaml and the catalog.
+
+A call is late by what notices the trouble (an event, a window, the next `watch`), and by what tells it: the
+worker's next look for work, the start of a process, the log lines. What is measured is the telling; the rest
+is arithmetic over the files that production runs on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from deployments.automations import PREFECT_YAML, read_wanted
+from deployments.windows import windows
+from groundwork.catalog import load_catalog
+from groundwork.schedules import longest_gap
+from groundwork.settings import Settings
+from tests.commands import PROJECT
+
+EVENT = 6
+"""Seconds from a state to what an automation starts: 0.3 to 5.7 were measured."""
+EVALUATED = 5
+"""Seconds between two looks at what did not happen (PREFECT_SERVER_EVENTS_PROACTIVE_GRANULARITY)."""
+LATE = 15 + 5
+"""A run is called late 15 s after its time, by a service that looks every 5 s."""
+POLL = 10
+"""A worker looks for work every 10 s (PREFECT_WORKER_QUERY_SECONDS)."""
+RUN = 30
+"""A container or process, its imports, and the look itself; 8 to 12 s on an idle machine of two cores."""
+LINES = 4
+"""Until a run's log lines are complete."""
+TELL = POLL + RUN + LINES
+HEARTBEATS = 3 * 30 + 15
+"""A worker is offline after three heartbeats of 30 s, seen by a service that looks every 15 s."""
+
+
+@dataclass(frozen=True)
+class WorstCase:
+    """One kind of trouble."""
+
+    trouble: str
+    counted: str
+    """From when on the five minutes count."""
+    noticed: str
+    seconds: int
+
+
+def worst_cases() -> list[WorstCase]:
+    """All kinds, from the files that production runs on."""
+    within = {entry["name"]: entry["trigger"].get("within", 0) for entry in read_wanted()}
+    stanzas = {one["name"]: one for one in yaml.safe_load(Path(PREFECT_YAML).read_text())["deployments"]}
+    gap = longest_gap([{**one, "active": True} for one in stanzas["watch"]["schedules"]]) or timedelta(0)
+    watch = int(gap.total_seconds()) + POLL + RUN  # its next run, and that run
+    late = int(Settings().late_seconds)
+    at_once, seen = EVENT + TELL, watch + EVENT + TELL
+    settings: Any = Settings()
+    loss = max(
+        int(one.silent.total_seconds())
+        for one in windows(load_catalog(PROJECT / "catalog"), PROJECT / "prefect.yaml", settings)
+        if one.deployment == "watch"
+    )
+    pool = HEARTBEATS + EVALUATED + within["groundwork: no worker"] + EVENT
+    return [
+        WorstCase("failed, timed out, data test failed, quarantine", "the run's end", "event", at_once),
+        WorstCase("crashed: SIGKILL, out of memory", "the process's end", "event, by the worker", at_once + 2),
+        WorstCase("machine gone, another worker is there", "the last heartbeat", f"{within['groundwork: silent run']} s without one", within["groundwork: silent run"] + EVALUATED + at_once),
+        WorstCase("no worker, machine gone with it, pool paused", "the last heartbeat", f"{HEARTBEATS} s + {within['groundwork: no worker']} s", pool),
+        WorstCase("late", "the time it was to begin", f"{LATE} s + {max(within['groundwork: run waits'], late)} s", LATE + max(within["groundwork: run waits"], late) + EVALUATED + TELL),
+        WorstCase("never started: paused", "the pause", "next watch", seen),
+        WorstCase("bucket or warehouse unreachable", "the first refusal", "next watch, or a run that fails", seen + 20),
+        WorstCase("disk filling, slot lag, too little", "the threshold", "next watch", seen),
+        WorstCase("hung, stale, does not succeed", "the end of its window (table below)", "next watch", seen),
+        WorstCase("watch itself is silent", f"the end of its window ({loss} s)", "proactive", EVALUATED + at_once),
+        WorstCase("the run that tells fails", "its end", "event, by the server", EVENT),
+        WorstCase("server down, mail server down", "the last answer", "two looks of the switch, one a minute", 2 * 60 + 10 + 5),
+        WorstCase("calls are not taken up", "the call", "150 s, and two looks of the switch", 150 + 2 * 60 + 10),
+    ]  # fmt: skip
+
+
+def tables() -> str:
+    """Both tables, as Markdown."""
+    rows = [f"| {one.trouble} | {one.counted} | {one.noticed} | {one.seconds} s |" for one in worst_cases()]
+    found = windows(load_catalog(PROJECT / "catalog"), PROJECT / "prefect.yaml")
+    spans = [f"| {one.deployment} | {_said(one.every)} | {_said(one.silent)} |" for one in found]
+    return "\n".join(
+        ["| trouble | counted from | noticed by | at most |", "|---|---|---|---:|", *rows, "",
+         "| deployment | wanted every | may be silent for |", "|---|---:|---:|", *spans, ""]
+    )  # fmt: skip
+
+
+def _said(span: timedelta) -> str:
+    return f"{span.total_seconds() / 60:g} min"
+
+
+if __name__ == "__main__":
+    print(tables())
