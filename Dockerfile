@@ -23,12 +23,6 @@ RUN /opt/venv/bin/python -m compileall -q -j 0 catalog deployments flows groundw
  && chmod -R go-w,a+rX /opt/groundwork
 
 FROM ${BASE_IMAGE}
-ARG VERSION=unknown
-ARG REVISION=unknown
-LABEL org.opencontainers.image.title="Groundwork" \
-      org.opencontainers.image.description="A data platform from the ground up, for a data team of one" \
-      org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}"
 # /var/lib/groundwork is the one place that outlives a container, if a volume is mounted there: it holds the
 # DuckDB file. All else that is written goes to /tmp, so the root file system can be read-only, as Lambda's is.
 RUN groupadd --gid 10001 groundwork \
@@ -48,6 +42,13 @@ ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin \
     DO_NOT_TRACK=1
 WORKDIR /opt/groundwork
 USER 10001:10001
+# Last, so that a new version shares every layer above.
+ARG VERSION=unknown
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="Groundwork" \
+      org.opencontainers.image.description="A data platform from the ground up, for a data team of one" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
 HEALTHCHECK --interval=30s --timeout=10s --start-period=60s --retries=3 \
     CMD ["python", "-I", "-S", "/opt/groundwork/deployments/image/health.py"]
 CMD ["prefect", "worker", "start", "--pool", "groundwork", "--with-healthcheck"]
