@@ -80,7 +80,7 @@ def _print_rows_per_layer(warehouse: Warehouse) -> None:
         LAYERS,
     )
     for layer, table in found:
-        ((count,),) = warehouse.query(f'select count(*) from {layer}."{table}"')
+        ((count,),) = warehouse.query(f"select count(*) from {layer}.{warehouse.quoted(table)}")
         of = re.sub(r"^base_", "", table).split("__")[0] if layer != "visualization" else "all sources"
         rows.setdefault(of, {})[layer] = rows.setdefault(of, {}).get(layer, 0) + count
     print("\nRows per source and layer")

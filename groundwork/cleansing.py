@@ -66,7 +66,7 @@ def build_arguments(models: Sequence[str]) -> list[str]:
 def _delete(warehouse: Warehouse, schema: str, table: str, files: dict[str, list[int]]) -> int:
     if not warehouse.columns(schema, table):
         return 0
-    name, deleted = f'{schema}."{table}"', 0
+    name, deleted = f"{schema}.{warehouse.quoted(table)}", 0
     for file, numbers in _portions(files):
         which = f"_file = ? and _row in ({', '.join('?' * len(numbers))})"
         parameters = [file, *numbers]

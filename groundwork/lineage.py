@@ -50,9 +50,9 @@ def explain(warehouse: Warehouse, table: str, column: str, value: str) -> Lineag
         known = ", ".join(c for c in columns if not c.startswith("_"))
         what = f"has no column '{column}' ({known})" if columns else "does not exist"
         raise WarehouseError(f"table {table}", what, fix="name a table as schema.table, and its key")
-    listed = ", ".join(f'"{c}"' for c in columns)
+    listed, place = ", ".join(map(warehouse.quoted, columns)), f"{schema}.{warehouse.quoted(name)}"
     found = warehouse.query(
-        f'select {listed} from "{schema}"."{name}" where cast("{column}" as varchar) = ? limit 1', [value]
+        f"select {listed} from {place} where cast({warehouse.quoted(column)} as varchar) = ? limit 1", [value]
     )
     if not found:
         raise WarehouseError(f"table {table}", f"has no row with this {column}")

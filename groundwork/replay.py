@@ -213,7 +213,7 @@ def _replayed(warehouse: Warehouse, source: str, wanted: Wanted, began: datetime
         return {int(name) for (name,) in warehouse.query(sql, [source, began])}
     done = set()
     for stream in wanted.streams:
-        table = f'{LANDING}."{table_name(source, stream)}"'
+        table = f"{LANDING}.{warehouse.quoted(table_name(source, stream))}"
         found = warehouse.query(f"select distinct _batch_id from {table} where _loaded_at >= ?", [began])
         done |= {int(name) for (name,) in found}
     return done
@@ -232,7 +232,7 @@ def _end(
         for table in warehouse.tables(LANDING):
             if table.startswith(f"{source}__"):
                 warehouse.query(
-                    f"delete from {LANDING}.\"{table}\" where split_part(_file, '/', 1) = ?"
+                    f"delete from {LANDING}.{warehouse.quoted(table)} where split_part(_file, '/', 1) = ?"
                     " and _loaded_at < ? and (_batch_id <= ? or _batch_id > ?)",
                     parameters,
                 )

@@ -1,7 +1,7 @@
 -- As many rows are in landing as the ledger says were loaded, batch by batch.
 {%- set tables = [] -%}
 {%- if execute -%}
-    {%- for node in graph.sources.values() | sort(attribute='unique_id') if node.source_name != 'ledger' -%}
+    {%- for node in graph.sources.values() | sort(attribute='unique_id') if node.source_name != 'ledger' and node.schema == var('landing_schema') -%}
         {%- do tables.append(node) -%}
     {%- endfor -%}
 {%- endif %}

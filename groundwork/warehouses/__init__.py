@@ -120,6 +120,9 @@ class Warehouse(Protocol):
     reads_bucket: bool
     """Whether it reads objects where they are; else `load` has their files at hand before `land`."""
 
+    def quoted(self, name: str) -> str:
+        """A name of a table or column as this warehouse's statements write it, whatever it holds."""
+
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Run one statement (``?`` for parameters) and return its rows."""
 

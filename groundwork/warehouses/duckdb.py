@@ -109,6 +109,8 @@ class DuckDB:
     def widen(self, table: str, columns: Mapping[str, str]) -> None:  # noqa: D102
         present = {_folded(name) for name in self.columns(LANDING, table)}
         name = f"{LANDING}.{quoted(table)}"
+        # Batches that are landed together may bring names that are one to DuckDB: the first counts.
+        columns = {c: columns[c] for c in {_folded(c): c for c in reversed(columns)}.values()}
         with self._told():
             if not present:
                 body = ", ".join(f"{quoted(c)} {_declared(c, kind)}" for c, kind in columns.items())

@@ -58,6 +58,9 @@ class Snowflake:
         """Whether a session was begun."""
         return self._session.is_open
 
+    def quoted(self, name: str) -> str:  # noqa: D102
+        return quoted(name)
+
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:  # noqa: D102
         return self._session.query(sql, parameters)
 
