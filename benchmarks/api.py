@@ -88,16 +88,14 @@ def contenders(ground: Ground, url: str, records: int) -> list[Contender]:
                 same("records in landing", [records, records], landed(file))
         return measured
 
-    def dlt(destination: str) -> Measured:
+    def dlt() -> Measured:
         with ground.prefix() as bucket, ground.directory() as directory:
             name, _, prefix = bucket.removeprefix("s3://").partition("/")
             words = {
                 "base_url": url,
-                "destination": destination,
                 "s3": ground.s3_options(),
                 "bucket": name,
                 "prefix": prefix,
-                "duckdb": str(directory / "dlt.duckdb"),
                 "directory": str(directory / "pipelines"),
             }
             program = CONTENDERS / "dlt_api.py"
@@ -117,8 +115,7 @@ def contenders(ground: Ground, url: str, records: int) -> list[Contender]:
         Contender(OURS, lambda: groundwork(["extract"])),
         Contender(TENTH, lambda: groundwork(["extract"], "tenth", records // 10)),
         Contender("groundwork → S3 → landing", lambda: groundwork(["extract", "load"]), slow=True),
-        Contender(DLT_S3, lambda: dlt("filesystem"), slow=True),
-        Contender("dlt → DuckDB", lambda: dlt("duckdb"), slow=True),
+        Contender(DLT_S3, dlt, slow=True),
     ]
 
 

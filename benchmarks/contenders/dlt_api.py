@@ -1,13 +1,12 @@
-"""The API with dlt's rest_api, to Parquet in S3 or into DuckDB.
+"""The API with dlt's rest_api, to Parquet in S3.
 
-Argument: base_url, destination, s3, bucket, prefix, duckdb, directory.
+Argument: base_url, s3, bucket, prefix, directory.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from typing import Any
 
 import dlt
 from dlt.sources.rest_api import rest_api_source
@@ -15,19 +14,15 @@ from dlt.sources.rest_api import rest_api_source
 
 def main() -> None:
     asked = json.loads(sys.argv[1])
-    destination: Any
-    if asked["destination"] == "duckdb":
-        destination = dlt.destinations.duckdb(asked["duckdb"])
-    else:
-        s3 = asked["s3"]
-        credentials = {
-            "aws_access_key_id": s3["aws_access_key_id"],
-            "aws_secret_access_key": s3["aws_secret_access_key"],
-            "endpoint_url": s3["endpoint_url"],
-            "region_name": s3["region_name"],
-        }
-        url = f"s3://{asked['bucket']}/{asked['prefix']}"
-        destination = dlt.destinations.filesystem(bucket_url=url, credentials=credentials)
+    s3 = asked["s3"]
+    credentials = {
+        "aws_access_key_id": s3["aws_access_key_id"],
+        "aws_secret_access_key": s3["aws_secret_access_key"],
+        "endpoint_url": s3["endpoint_url"],
+        "region_name": s3["region_name"],
+    }
+    url = f"s3://{asked['bucket']}/{asked['prefix']}"
+    destination = dlt.destinations.filesystem(bucket_url=url, credentials=credentials)
     paginator = {"type": "cursor", "cursor_path": "next_cursor", "cursor_param": "cursor"}
     source = rest_api_source(
         {
