@@ -8,7 +8,7 @@ last, ``records.jsonl``: what has no records was never finished, and is not read
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,15 @@ def store(bucket: Bucket, target: Path, *, run_id: str) -> list[dict[str, Any]]:
     lines = "".join(json.dumps(record, separators=(",", ":")) + "\n" for record in records)
     bucket.put(f"{place}/records.jsonl", lines.encode())
     return records
+
+
+def built_relations(records: Iterable[dict[str, Any]]) -> list[str]:
+    """``schema.name`` of every table and view that was built."""
+    return [
+        ".".join(part.strip('"') for part in str(record["relation_name"]).split(".")[-2:])
+        for record in records
+        if record["resource_type"] == "model" and record["status"] == "success" and record["relation_name"]
+    ]
 
 
 class DbtResults:

@@ -6,6 +6,7 @@ dbt is a program of its own, so what it needs to know it reads from the environm
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -95,6 +96,36 @@ def let_go(settings: Settings) -> None:
         if manager._ENV is not None:
             manager._ENV.close()
         manager.close_all_connections()
+
+
+def parsed(settings: Settings, target: Path | None = None) -> dict[str, Any]:
+    """The project as its files are now: dbt's manifest. No warehouse is asked.
+
+    Args:
+        settings: where the project is.
+        target: where dbt keeps what it parsed, so that a build there need not parse again; nowhere when None.
+
+    Raises:
+        WarehouseError: when dbt cannot read the project.
+    """
+    import tempfile
+
+    from dbt.cli.main import dbtRunner
+
+    place, home = str(settings.dbt.absolute()), Path.cwd()
+    with tempfile.TemporaryDirectory(prefix="groundwork-dbt-") as nowhere:
+        into = str(target or nowhere)
+        options = ["--project-dir", place, "--profiles-dir", place, "--target-path", into, "--log-path", into]
+        try:
+            done = dbtRunner().invoke(["--quiet", "parse", *options])
+        finally:
+            os.chdir(home)
+            let_go(settings)
+        if not done.success:
+            why = str(done.exception).splitlines()[0] if done.exception else "see dbt's own lines above"
+            raise WarehouseError(f"dbt project {settings.dbt}", "cannot be read", why=why, fix="mend it")
+        manifest: dict[str, Any] = json.loads((Path(into) / "manifest.json").read_bytes())
+    return manifest
 
 
 def build(settings: Settings, arguments: Sequence[str]) -> None:

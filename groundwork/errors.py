@@ -19,6 +19,7 @@
     │   ├── StreamsQuarantined  some streams cannot be read and are left out; all others were read
     │   ├── ProtocolError       bytes that are not what the protocol allows
     │   └── AnswerUnusable      an API answered something that is not data
+    ├── PromiseBroken           what people read would change without notice
     └── WarehouseError          the warehouse cannot be opened, or refused a statement
 
 A message says where, what, why and what to do, in that order, and holds no row values and no secrets:
@@ -139,6 +140,10 @@ class ProtocolError(SourceError):
 
 class AnswerUnusable(SourceError):
     """An API answered something that is not the data it was asked for."""
+
+
+class PromiseBroken(GroundworkError):
+    """What people read would be altered or gone, and nobody was told in time."""
 
 
 class WarehouseError(GroundworkError):

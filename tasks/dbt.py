@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 from prefect import task
 
 if TYPE_CHECKING:
+    from groundwork import served
+    from groundwork.bucket import Bucket
     from groundwork.settings import Settings
 
 log = logging.getLogger("groundwork.dbt")
@@ -40,37 +42,60 @@ def build(
         One record per node, none when nothing was new. ValueError, from prefect-dbt, names every node that
         failed.
     """
-    from groundwork import dbt_results, idle
-    from groundwork.dbt_turn import writers_turn
+    from groundwork import idle
     from groundwork.settings import Settings
+    from tasks.lookup import platform_bucket
+
+    settings = Settings().into(into)
+    if not full_refresh and idle.nothing_new(
+        platform_bucket(settings), settings, *built_what(settings, select)
+    ):
+        log.info("nothing new to build select=%s", select or "everything")
+        return []
+    arguments = [*BUILD, *(["--select", *select.split()] if select else [])]
+    arguments += ["--full-refresh"] if full_refresh else []
+    return _build(settings, select, arguments, copy_context() if task_per_node else Context())
+
+
+def _build(settings: Settings, select: str, arguments: list[str], context: Context) -> list[dict[str, Any]]:
+    from groundwork import dbt_results, idle, served
+    from groundwork.dbt_turn import writers_turn
     from groundwork.warehouses.writer import writer_lock
     from tasks.lookup import platform_bucket, run_id
     from tasks.reports import report_dbt
     from tasks.turns import builders_turn
     from tasks.warehouse import snowflake_login
 
-    settings, records = Settings().into(into), []
+    records: list[dict[str, Any]] = []
     bucket, target = platform_bucket(settings), settings.dbt_target
     about, built = built_what(settings, select)
-    if not full_refresh and idle.nothing_new(bucket, settings, about, built):
-        log.info("nothing new to build select=%s", select or "everything")
-        return []
     # On this machine dbt's own files are one build's at a time, on all machines its tables are.
     with builders_turn(settings), writer_lock(target / "groundwork", "transform"):
         (target / "run_results.json").unlink(missing_ok=True)  # those of an earlier run are not ours
         try:
             login = snowflake_login(settings)
             with writers_turn(settings, login=login, run_id=run_id()) as batches:
-                arguments = [*BUILD, *(["--select", *select.split()] if select else [])]
-                arguments += ["--full-refresh"] if full_refresh else []
-                (copy_context() if task_per_node else Context()).run(_invoke, arguments, settings)
+                would = _promised(settings, bucket)
+                context.run(_invoke, arguments, settings)
             idle.note(bucket, settings, about, batches, built)
         finally:
             if (target / "run_results.json").exists():
                 records = dbt_results.store(bucket, target, run_id=run_id())
                 _tell(records)
                 report_dbt(records)
+    served.keep(bucket, would, dbt_results.built_relations(records))
     return records
+
+
+def _promised(settings: Settings, bucket: Bucket) -> served.Served:
+    """What the project would serve; refused when it would break what people read."""
+    from groundwork import compatibility, served
+    from groundwork.dbt_turn import parsed
+    from groundwork.manifest import now
+
+    would = served.by_contracts(parsed(settings, settings.dbt_target))
+    compatibility.insist(served.last(bucket), would, now().date())
+    return would
 
 
 def built_what(settings: Settings, select: str) -> tuple[str, str]:

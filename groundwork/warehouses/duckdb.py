@@ -110,7 +110,8 @@ class DuckDB:
         present = {_folded(name) for name in self.columns(LANDING, table)}
         name = f"{LANDING}.{quoted(table)}"
         # Batches that are landed together may bring names that are one to DuckDB: the first counts.
-        columns = {c: columns[c] for c in {_folded(c): c for c in reversed(columns)}.values()}
+        first = {_folded(column): column for column in reversed(columns)}
+        columns = {column: kind for column, kind in columns.items() if first[_folded(column)] == column}
         with self._told():
             if not present:
                 body = ", ".join(f"{quoted(c)} {_declared(c, kind)}" for c, kind in columns.items())
