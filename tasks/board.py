@@ -67,8 +67,8 @@ def observe_all(client: SyncPrefectClient, board: Board, looks: Looks) -> News:
 
 
 @task(task_run_name="look-and-tell")
-def look_and_tell(looks: Looks) -> None:
-    """Tell what is new on the board and what is over, then leave the board so.
+def look_and_tell(looks: Looks) -> bool:
+    """Tell what is new on the board and what is over, then leave the board so; whether there was anything.
 
     Raises:
         GroundworkError: when something could not be told; it is told by the next run then.
@@ -88,6 +88,7 @@ def look_and_tell(looks: Looks) -> None:
             write_board(board)
     if untold:
         raise untold[0][1]
+    return bool(news)
 
 
 def _take_back(row: Row, board: Board, before: Board) -> None:

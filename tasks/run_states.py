@@ -146,19 +146,17 @@ class _Sight:
         )
         queues = {(one.work_pool_name or "", one.work_queue_name or "") for one in deployments}
         looks: Looks = {f"queue {pool}/{queue}": {} for pool, queue in queues}
-        for run in sorted(
-            self.client.read_flow_runs(flow_run_filter=late, limit=200), key=_expected, reverse=True
-        ):
-            where = f"{run.work_pool_name}/{run.work_queue_name}"
-            since = _expected(run)
-            if not (self.awake and self.awake > since) and f"queue {where}" in looks:
+        runs = self.client.read_flow_runs(flow_run_filter=late, limit=200)
+        for run in sorted(runs, key=_expected, reverse=True):
+            where, since = f"{run.work_pool_name}/{run.work_queue_name}", _expected(run)
+            waited = self.at - max(since, self.awake or since)
+            if f"queue {where}" in looks and waited.total_seconds() > self.settings.late_seconds:
                 what = f"runs wait in queue {where} and nothing takes them up, {run.name} first"
-                looks[f"queue {where}"] = {
-                    f"queue {where}": Trouble(
-                        f"queue {where}", "late", f"queue {run.work_queue_name}", what, since.isoformat(),
-                        run_id=str(run.id),
-                    )
-                }  # fmt: skip
+                trouble = Trouble(
+                    f"queue {where}", "late", f"queue {run.work_queue_name}", what, since.isoformat(),
+                    run_id=str(run.id),
+                )  # fmt: skip
+                looks[trouble.key] = {trouble.key: trouble}
         return looks
 
     def _paused(self, deployment: DeploymentResponse) -> Trouble | None:

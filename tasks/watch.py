@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from groundwork.settings import Settings
     from tasks.run_states import Looks
 
+UNSEEN = "its slot cannot be looked at"
+"""What `groundwork.slot_watch` says when it could not look."""
+
 
 @task(task_run_name="look-at-places")
 def look_at_places() -> Looks:
@@ -86,7 +89,8 @@ def look_at_slots() -> Looks:
                 told = look(entry, bucket, resolve, run_id=run_id())
             except BucketError:
                 continue  # the bucket's own trouble
-            looks[f"slot {entry.source}"] = _of(entry, "slot lag", told)
+            if UNSEEN not in told:  # its runs fail too, and say why
+                looks[f"slot {entry.source}"] = _of(entry, "slot lag", told)
     return looks
 
 

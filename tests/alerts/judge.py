@@ -68,16 +68,16 @@ def play(stage: Stage, wave: str, scenes: Sequence[Scene], tell: Callable[[str],
         one.scene.cause(stage)
         tell(f"{wave}: caused {one.scene.title}")
     wait(stage, verdict, seen, lambda one: one.opened, watching=not outside)
-    if not outside:
+    if len(scenes) > 1:
         stage.watch()  # once more: nothing is told twice
-        stage.settle()
     for one in verdict.told:
         one.mended = time.time()
         one.scene.mend(stage)
         tell(f"{wave}: mended {one.scene.title}, told after {one.seconds:.0f} s")
     stage.settle()
     wait(stage, verdict, seen, lambda one: one.recovered, watching=True)
-    stage.watch()
+    if len(scenes) > 1:
+        stage.watch()
     stage.settle()
     read(stage, verdict, seen)
     for one in verdict.told:

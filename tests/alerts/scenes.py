@@ -305,17 +305,16 @@ SERVER = [Scene("Prefect's server down", "server", "does not answer", stop_serve
 
 WAVES: dict[str, list[Scene]] = {
     "runs": RUNS,
-    "silence": SILENCE,
-    "content": CONTENT,
+    "silence": [*CONTENT, *SILENCE],
     "bucket": BUCKET,
-    "warehouse": WAREHOUSE,
-    "late": LATE,
+    "server": SERVER,
     "machine": MACHINE,
+    "late": LATE,
     "pool": POOL,
     "login": LOGIN,
-    "calls": CALLS,
     "mail": MAIL,
-    "server": SERVER,
+    "warehouse": WAREHOUSE,
+    "calls": CALLS,
 }
 
 

@@ -309,7 +309,7 @@ class Stage:
             "PATH": os.environ["PATH"], "PREFECT_API_URL": self.environment["PREFECT_API_URL"],
             "SWITCH_SMTP_URL": own["GROUNDWORK_SMTP_URL"], "SWITCH_FROM": "switch@example.com",
             "SWITCH_TO": "data-team@example.com", "SWITCH_STATE": str(self.directory / "switch.json"),
-            "SWITCH_CALLS_SECONDS": "45", "SWITCH_WATCH_SECONDS": "3600",
+            "SWITCH_CALLS_SECONDS": "150", "SWITCH_WATCH_SECONDS": "3600",
         }  # fmt: skip
         script = PROJECT / "deployments" / "dead_mans_switch" / "switch.py"
         with (self.directory / "switch.log").open("w") as log:
