@@ -118,23 +118,13 @@ def test_the_first_apply_creates_everything(deployed: str) -> None:
     assert "groundwork: run failed" in automations()
 
 
-def test_applying_and_deploying_again_changes_nothing(
-    deployed: str, platform: dict[str, str], prefect_api: str
-) -> None:
+def test_applying_and_deploying_again_changes_nothing(apply: Apply, platform: dict[str, str]) -> None:
     before = automations(), deployments(), surroundings()
-    report = run_command("deployments.apply", "--deploy", "--prune", environment=platform)
-    pause_schedules()
-    assert outcomes(report) == {"unchanged"}
-    assert (automations(), deployments(), surroundings()) == before
-
-
-def test_prefect_deploy_alone_changes_nothing_either(
-    deployed: str, platform: dict[str, str], prefect_api: str
-) -> None:
-    before = deployments()
     run_command("prefect", "--no-prompt", "deploy", "--all", environment=platform)
     pause_schedules()
-    assert deployments() == before
+    assert outcomes(apply(prune=True)) == {"unchanged"}
+    assert outcomes(apply(prune=True, deploy=True, dry_run=True)) == {"unchanged"}
+    assert (automations(), deployments(), surroundings()) == before
 
 
 def test_a_dry_run_tells_each_field_but_no_secret_and_changes_nothing(

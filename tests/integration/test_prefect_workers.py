@@ -28,7 +28,7 @@ from tests.integration.deploying import all_ended, at_once, deploy_flow, runs_of
 
 pytestmark = pytest.mark.timeout(900)
 
-SECONDS = int(os.environ.get("GROUNDWORK_TEST_DEPLOY_SECONDS", "30"))
+SECONDS = int(os.environ.get("GROUNDWORK_TEST_DEPLOY_SECONDS", "15"))
 """For how long the schedules start runs."""
 
 numbers = itertools.count(1)
@@ -154,8 +154,8 @@ def test_two_workers_under_overlapping_schedules_read_no_source_twice_at_once_an
 ) -> None:
     workers = [worker("first"), worker("second")]
     with till.written(), till.watched() as readers:
-        dropping = ingest("till-dropping", "CANCEL_NEW", timedelta(seconds=7))
-        waiting = ingest("till-waiting", "ENQUEUE", timedelta(seconds=15))  # a second one by mistake
+        dropping = ingest("till-dropping", "CANCEL_NEW", timedelta(seconds=5))
+        waiting = ingest("till-waiting", "ENQUEUE", timedelta(seconds=12))  # a second one by mistake
         until(lambda: till.capture.manifests, seconds=120, what="the first batch")
         threading.Event().wait(SECONDS)  # time in which schedules overlap, not a wait for something
         pause(dropping, waiting)
