@@ -28,7 +28,9 @@ def run_command(*arguments: str, environment: dict[str, str]) -> str:
 def pause_schedules() -> None:
     """Tests start the runs that they want; a schedule in between would only disturb."""
     from prefect.client.orchestration import get_client
+    from prefect.variables import Variable
 
+    Variable.set("groundwork_schedules", "off", overwrite=True)  # nobody is to be called because nothing runs
     with get_client(sync_client=True) as client:
         for deployment in client.read_deployments():
             client.pause_deployment(deployment.id)
