@@ -38,6 +38,8 @@ OWN = [
     Named(variable="groundwork-alert-from"),
     Named(variable="groundwork-alert-to"),
 ]
+OPTIONAL = [Named(secret="groundwork-alert-slack"), Named(secret="groundwork-alert-webhook")]
+"""Further channels of alerts; nothing is said of those that are not set."""
 
 
 def apply_blocks(catalog: Catalog, settings: Settings, *, dry_run: bool) -> Iterator[Change]:
@@ -45,7 +47,8 @@ def apply_blocks(catalog: Catalog, settings: Settings, *, dry_run: bool) -> Iter
 
     A change of a field is told with both values, unless it is a secret.
     """
-    wanted = {named.name: named for named in [*OWN, *_named(list(catalog.values()))]}
+    set_too = [named for named in OPTIONAL if os.environ.get(named.environment_name)]
+    wanted = {named.name: named for named in [*OWN, *set_too, *_named(list(catalog.values()))]}
     changing = set(_changing(catalog))
     for named in wanted.values():
         value = os.environ.get(named.environment_name, "")
