@@ -48,6 +48,8 @@ def apply(
     """
     settings = Settings()
     catalog = load_catalog(settings.catalog)
+    if environment:
+        os.environ[environments.SETTING] = environment
     with get_client(sync_client=True) as client:
         chosen = environments.choose(client, environment)
         if problems := stanzas.problems(template(chosen)[1]):
@@ -87,7 +89,8 @@ def _automations(client: SyncPrefectClient, *, dry_run: bool, prune: bool) -> It
 
 def _deploy(client: SyncPrefectClient, chosen: Environment, dry_run: bool) -> Iterator[Change]:
     """Deploy, and say what that changes: Prefect itself only says what there is after it."""
-    os.environ[environments.SETTING] = chosen.name  # the steps run in a process of their own
+    # The steps run in a process of their own; what was asked for may be the path of a file.
+    os.environ.setdefault(environments.SETTING, chosen.name)
     outputs = {"environment": steps.describe(chosen), "built": {"image": steps.image_name(chosen)}}
     changes = list(stanzas.compare(client, outputs))
     if not dry_run:
