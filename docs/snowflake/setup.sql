@@ -14,7 +14,7 @@ create user if not exists groundwork
     type = service
     default_role = groundwork_loader
     default_warehouse = groundwork_wh
-    comment = 'the data platform; signs in with a key pair';
+    comment = 'the data platform, which signs in with a key pair';
 -- openssl genrsa 2048 | openssl pkcs8 -topk8 -v2 aes256 -out rsa_key.p8; openssl rsa -in rsa_key.p8 -pubout
 alter user groundwork set rsa_public_key = '<PUBLIC_KEY>';
 -- Nothing may depend on what an account's default is.

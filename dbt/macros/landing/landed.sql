@@ -61,6 +61,7 @@
     select
         {%- for column in columns %}
         {% set text = json_text(column_name(column.of), column.path) if column.of is defined
+            else "nullif(to_json(" ~ json_value('_json', column.path) ~ "), 'null')" if column.type == 'json'
             else 'cast(' ~ json_value('_record', column.path) ~ ' as varchar)' -%}
         {{ typed(text, column.type) if column.name in key else text }} as {{ column_name(column.name) }},
         {%- endfor %}
@@ -68,6 +69,9 @@
     from (
         select
             try_parse_json({{ numbers_as_strings('landing_row.record') }}) as _record,
+            {%- if columns | selectattr('type', 'equalto', 'json') | list %}
+            try_parse_json(landing_row.record) as _json,
+            {%- endif %}
             {%- for name in others | map(attribute='of') | unique %}
             landing_row.{{ column_name(name) }},
             {%- endfor %}
