@@ -1,0 +1,57 @@
+"""Whether a statement is Snowflake's: its grammar as sqlfluff has it, and functions that Snowflake has.
+
+The emulator also runs what only DuckDB knows, so everything it was sent is looked at once more here. sqlfluff
+knows grammar, not meaning; sqlglot was tried and takes too much.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from sqlfluff.core import FluffConfig, Linter
+
+# Names that statements of ours call, each looked up in Snowflake's function reference.
+FUNCTIONS = frozenset(
+    """
+    abs avg cast coalesce contains convert_timezone count current_timestamp dateadd datediff date_trunc get
+    get_path greatest lag last_value lead least left length listagg lower ltrim max md5 min nullif position
+    regexp_like regexp_replace repeat replace right round row_number rtrim split_part sum substr substring
+    sysdate to_char to_date to_json to_number to_timestamp_ntz to_varchar translate trim try_cast
+    try_parse_json try_to_timestamp_ntz try_to_timestamp_tz upper chr floor ceil mod current_role
+    current_warehouse current_database current_schema any_value iff array_agg first_value sign try_to_number
+    to_timestamp dayofweek extract sha2 hash concat concat_ws bool_or boolor_agg booland_agg median
+    """.split()  # noqa: SIM905
+)
+_TYPES = frozenset("number decimal numeric varchar timestamp_ntz timestamp_tz char float in values".split())  # noqa: SIM905
+_COMMENTED = re.compile(r"/\*.*?\*/", re.DOTALL)
+_TEXT = re.compile(r"\$\$.*?\$\$|'(?:[^'\\]|''|\\.)*'", re.DOTALL)
+
+_linter = Linter(
+    config=FluffConfig(overrides={"dialect": "snowflake", "templater": "raw"}, ignore_local_config=True)
+)
+
+
+def shape(sql: str) -> str:
+    """A statement without its values, so that each kind is looked at once."""
+    bare = _TEXT.sub("'x'", _COMMENTED.sub(" ", sql))
+    return " ".join(re.sub(r"\b\d+\b", "1", bare).split())
+
+
+def complaints(sql: str) -> list[str]:
+    """What is not Snowflake's in some statements, nothing when all is."""
+    parsed = _linter.parse_string(sql if sql.rstrip().endswith(";") else f"{sql};")
+    told = [violation.desc()[:200] for violation in parsed.violations]
+    if parsed.tree is None:
+        return told or ["no statement"]
+    for name in parsed.tree.recursive_crawl("function_name"):
+        called = name.raw.lower().strip('"')
+        if called not in FUNCTIONS | _TYPES and "." not in called:
+            told.append(f"{called}() is not among the functions looked up")
+    return told
+
+
+def complaints_about(statements: Iterable[str]) -> dict[str, list[str]]:
+    """The same for many statements, by their shapes."""
+    shapes = {shape(statement): statement for statement in statements}
+    return {told: found for told, sql in shapes.items() if (found := complaints(sql))}
