@@ -12,6 +12,14 @@ from typing import Any
 from groundwork.catalog import AnySource, Catalog, PostgresSource, load_catalog
 from groundwork.errors import CatalogError, GroundworkError, PromiseBroken
 from groundwork.forget_command import add_forget, run_forget
+from groundwork.keep_command import (
+    add_compact,
+    add_lifecycle,
+    add_sweep,
+    run_compact,
+    run_lifecycle,
+    run_sweep,
+)
 from groundwork.replay_command import (
     add_digest,
     add_publish,
@@ -75,6 +83,11 @@ def _parser() -> argparse.ArgumentParser:
     add_digest(add("digest", run_digest, "one canonical digest per table, to compare warehouses by"))
     add_publish(add("publish", run_publish, "copy the visualization layer into a file for readers"))
     add_forget(add("forget", run_forget, "take one subject out of the bucket and the warehouse, for good"))
+    add_compact(add("compact", run_compact, "make few large objects of many small ones"))
+    add_sweep(add("sweep", run_sweep, "find objects that no manifest lists, and remove them"))
+    add_lifecycle(
+        add("lifecycle", run_lifecycle, "print lifecycle rules for the bucket; none breaks a replay")
+    )
     explain = add("explain", _explain, "follow a row back to its file, its run and its log lines")
     explain.add_argument("table", help="schema.table, e.g. visualization.orders")
     explain.add_argument("key", help="column=value")

@@ -110,7 +110,7 @@ class DuckDB:
         present = {_folded(name) for name in self.columns(LANDING, table)}
         name = f"{LANDING}.{quoted(table)}"
         # Batches that are landed together may bring names that are one to DuckDB: the first counts.
-        first = {_folded(column): column for column in reversed(columns)}
+        first = {_folded(column): column for column in reversed(list(columns))}
         columns = {column: kind for column, kind in columns.items() if first[_folded(column)] == column}
         with self._told():
             if not present:

@@ -1,0 +1,70 @@
+"""``python -m groundwork compact``, ``sweep`` and ``lifecycle``: what keeps the bucket in good order."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+from groundwork.settings import Settings
+
+
+def add_compact(parser: argparse.ArgumentParser) -> None:
+    """The words of ``compact``."""
+    parser.add_argument("source", nargs="*", help="sources of the catalog; all when none is named")
+
+
+def add_sweep(parser: argparse.ArgumentParser) -> None:
+    """The words of ``sweep``."""
+    parser.add_argument("source", nargs="*", help="sources of the catalog; all when none is named")
+    parser.add_argument("--days", type=float, default=2, help="how old an object must be (2)")
+    parser.add_argument("--yes", action="store_true", help="remove them; else only say what would be removed")
+
+
+def add_lifecycle(parser: argparse.ArgumentParser) -> None:
+    """The words of ``lifecycle``."""
+    told = "also move large objects to a cheaper class after 90 days, one that is read as fast"
+    parser.add_argument("--cold", action="store_true", help=told)
+
+
+def run_compact(options: argparse.Namespace) -> int:
+    """Merge small objects, source by source."""
+    from groundwork.bucket import open_bucket
+    from groundwork.catalog import load_catalog
+    from groundwork.compaction import compact
+
+    settings = Settings()
+    catalog, bucket = load_catalog(settings.catalog), open_bucket(settings.bucket_url)
+    for source in options.source or catalog:
+        done = compact(bucket, catalog[source].source)
+        print(f"{source}: {done.before:,} objects became {done.after:,}")
+    return 0
+
+
+def run_sweep(options: argparse.Namespace) -> int:
+    """Say what no manifest lists; remove it when told to."""
+    from groundwork.bucket import open_bucket
+    from groundwork.catalog import load_catalog
+    from groundwork.sweeping import sweep
+
+    settings = Settings()
+    catalog, bucket = load_catalog(settings.catalog), open_bucket(settings.bucket_url)
+    for source in options.source or catalog:
+        age = timedelta(days=options.days)
+        found = sweep(bucket, catalog[source].source, age=age, remove=options.yes)
+        what = "removed" if options.yes else "would be removed (--yes)"
+        print(
+            f"{source}: {len(found.removed):,} objects ({found.bytes:,} bytes) {what}, {found.young:,} are"
+            f" too young, {found.pending:,} are of a batch that may still be committed"
+        )
+    return 0
+
+
+def run_lifecycle(options: argparse.Namespace) -> int:
+    """Print the rules for this platform's bucket."""
+    from groundwork.lifecycle import rules
+
+    parts = urlsplit(Settings().bucket_url)
+    print(json.dumps(rules(parts.path if parts.scheme == "s3" else "", cold=options.cold), indent=2))
+    return 0
