@@ -11,7 +11,7 @@ export UV_COMPILE_BYTECODE := 1
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve check format render chaos test test-fast test-versions test-docker test-alerts slim test-large test-deploy bench bench-cdc bench-snapshot bench-api bench-load test-replay clean
+.PHONY: help setup demo serve check format render chaos test test-fast test-versions test-docker test-alerts slim test-large test-deploy bench bench-cdc bench-snapshot bench-api bench-load test-replay test-snowflake clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -79,6 +79,9 @@ test-docker: setup ## the image on a Docker Engine: size, hardening, Lambda, eve
 
 test-servers: setup ## the API reader on servers that others wrote: Kinto, MLflow, PocketBase, Dagster …
 	GROUNDWORK_TEST_SERVERS=1 $(PYTHON) -m pytest -q tests/integration/servers
+
+test-snowflake: setup ## loads, dbt and replay on Snowflake's emulator; on an account when GROUNDWORK_SNOWFLAKE_* is set
+	GROUNDWORK_TEST_SNOWFLAKE=1 $(PYTHON) -m pytest tests/snowflake tests/contracts/test_warehouse.py tests/contracts/test_digests.py -q
 
 test-replay: setup ## the warehouse destroyed and replayed ten times in a row, every digest equal each time
 	GROUNDWORK_TEST_REPLAYS=10 $(PYTHON) -m pytest tests/integration/test_replay_proof.py -q

@@ -10,8 +10,8 @@ from pathlib import Path
 PROJECT = Path(__file__).parents[1]
 
 
-def run_command(*arguments: str, environment: dict[str, str]) -> str:
-    """Run ``python -m …`` in the project; its output."""
+def run_command(*arguments: str, environment: dict[str, str], seconds: float = 300) -> str:
+    """Run ``python -m …`` in the project, within some seconds; its output."""
     result = subprocess.run(
         [sys.executable, "-m", *arguments],
         cwd=PROJECT,
@@ -19,7 +19,7 @@ def run_command(*arguments: str, environment: dict[str, str]) -> str:
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=seconds,
     )
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout
