@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import queue
 import re
 import subprocess
@@ -39,12 +40,12 @@ BEGIN = """
     from groundwork.idle import load_if_new
     from groundwork.settings import Settings
     from groundwork.warehouses import open_warehouse
-    from tests.unit.test_replay import ENTRY
+    import pickle
     settings = Settings()
     bucket = open_bucket(settings.bucket_url)
 """
 LOAD = """
-    entry = ENTRY.model_copy(update={"source": "SOURCE"})
+    entry = pickle.loads(bytes.fromhex(sys.argv[1])).model_copy(update={"source": "SOURCE"})
     report = load_if_new(entry, bucket, settings, lambda: open_warehouse(settings, who="load SOURCE"))
     assert report.batches == [1], report
 """
@@ -96,7 +97,7 @@ def running(home: Path, scripts: list[str]) -> Iterator[list[subprocess.Popen[st
     }  # fmt: skip
     started = [
         subprocess.Popen(
-            [sys.executable, "-c", textwrap.dedent(BEGIN + script)],
+            [sys.executable, "-c", textwrap.dedent(BEGIN + script), pickle.dumps(ENTRY).hex()],
             cwd=ROOT,
             env=environment,
             text=True,
