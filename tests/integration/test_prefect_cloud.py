@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 
 import pytest
@@ -75,7 +76,8 @@ def test_applying_to_cloud_uses_its_own_mail_and_agreements_and_asks_for_nothing
     one = next(one for one in cloud.automations.values() if one["name"] == names[0])
     one["actions"][0]["subject"] = "changed"
     for name in ("somebody else's", "groundwork: from before"):
-        cloud.automations[name] = {**one, "id": name, "name": name}
+        made = str(uuid.uuid4())
+        cloud.automations[made] = {**one, "id": made, "name": name}
     told = "\n".join(map(str, apply(prune=True)))
     assert f"updated   automation '{names[0]}'\n            actions[0].subject: 'changed' →" in told
     assert "removed   automation 'groundwork: from before'" in told
