@@ -62,7 +62,7 @@ def build_image() -> dict[str, Any]:
     """
     name = image_name(_chosen())
     if name and not os.environ.get(IMAGE):
-        _build(name, _chosen())
+        _build(name)
     return {"image": name}
 
 
@@ -130,7 +130,7 @@ def _chosen() -> Environment:
 
 
 @functools.cache
-def _build(name: str, chosen: Environment) -> None:
+def _build(name: str) -> None:
     import docker
     from prefect_docker.deployments.steps import build_docker_image
 
@@ -138,7 +138,7 @@ def _build(name: str, chosen: Environment) -> None:
     try:
         client.images.get(name)
     except docker.errors.ImageNotFound:
-        wanted = chosen.image
+        wanted = _chosen().image
         assert wanted is not None
         repository, _, tag = name.rpartition(":")
         build_docker_image(image_name=repository, tag=tag, dockerfile=wanted.dockerfile, **wanted.build)
