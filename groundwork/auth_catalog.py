@@ -7,7 +7,7 @@ before it runs out, and once when it is refused; the room for that is `groundwor
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -91,8 +91,14 @@ class _Granted(_Renewed):
     token_url: Value
     client_id: Value = ""
     client_secret: Secret | None = None
-    client_auth: Literal["basic", "body"] = "basic"
-    """How the endpoint knows the client: by ``Authorization: Basic`` or by fields of the body."""
+    client_auth: Literal["basic", "body", "private_key_jwt"] = "basic"
+    """How the endpoint knows the client: by ``Authorization: Basic``, by fields of the body, or by a JWT that
+    we sign (RFC 7523 §2.2)."""
+    client_key: Secret | None = None
+    """The private key as PEM, for ``private_key_jwt``."""
+    client_key_id: Value = ""
+    """``kid`` of that JWT's header."""
+    client_key_algorithm: Literal["RS256", "ES256"] = "RS256"
     scope: str = ""
     token_request: dict[str, Value] = {}
     """More fields for the token request, e.g. ``audience``."""
@@ -101,13 +107,29 @@ class _Granted(_Renewed):
     expires_in: str = "expires_in"
     """Path to the seconds it holds."""
 
+    @model_validator(mode="after")
+    def _client_is_known_in_one_way(self) -> Self:
+        by_key = self.client_auth == "private_key_jwt"
+        if by_key != (self.client_key is not None):
+            raise ValueError("client_key: goes with 'client_auth: private_key_jwt'")
+        if by_key and (self.client_secret or not self.client_id):
+            raise ValueError("client_auth: 'private_key_jwt' needs a client_id and no client_secret")
+        return self
+
 
 class ClientCredentialsAuth(_Granted):
     """OAuth2 client credentials (RFC 6749 §4.4)."""
 
     kind: Literal["oauth2_client_credentials"]
     client_id: Value
-    client_secret: Secret
+
+    @model_validator(mode="after")
+    def _has_credentials(self) -> Self:
+        if not (self.client_secret or self.client_key):
+            raise ValueError(
+                "client_secret: is missing (or 'client_auth: private_key_jwt' with a client_key)"
+            )
+        return self
 
 
 class RefreshTokenAuth(_Granted):

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from groundwork.drafting import PERSONAL
+from groundwork.drafting import PERSONAL, head
 from groundwork.errors import SourceError
 from groundwork.sources.address import Address
 from groundwork.sources.wire import Connection
@@ -78,19 +78,9 @@ def _type(kind: str, modifier: int) -> str:
 
 
 def _document(source: str, secret: str, streams: dict[str, Any]) -> str:
-    head = {
-        "source": source,
-        "kind": "postgres",
-        "priority": 1,
-        "questions": ["TODO: what do people need to know from it?"],
-        "requested_by": ["TODO"],
-        "owner": {"name": "TODO", "email": "todo@example.com"},
-        "format": "tables of a PostgreSQL database",
-        "history": "TODO: how far back, and where older data is",
-        "update_every": "1 hour",
-        "connection": {"url": {"secret": secret}, "publication": "groundwork"},
-    }
-    text = yaml.safe_dump(head | {"streams": streams}, sort_keys=False, allow_unicode=True, width=110)
+    connection = {"url": {"secret": secret}, "publication": "groundwork"}
+    top = head(source, "postgres", "tables of a PostgreSQL database", connection)
+    text = yaml.safe_dump(top | {"streams": streams}, sort_keys=False, allow_unicode=True, width=110)
     return (
         "# Drafted by `python -m groundwork discover`. Guesses to look at: what is personal data (pii), the\n"
         "# types of numeric columns without a precision (text), and everything that says TODO.\n" + text

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Callable, Iterator
 
+from groundwork.auth_catalog import RefreshTokenAuth
 from groundwork.bucket import Bucket
-from groundwork.catalog import AnySource, Catalog, PostgresSource
+from groundwork.catalog import AnySource, Catalog, PostgresSource, RestSource
 from groundwork.errors import BucketError, GroundworkError, KeyTaken
-from groundwork.findings import Finding
-from groundwork.settings import Resolve, Settings
+from groundwork.findings import Finding, doubtful
+from groundwork.settings import SECRETS_DIRECTORY, KeepInDirectory, Resolve, Settings, secrets_directory
 from groundwork.sources import examination
 from groundwork.sources.address import Address
 from groundwork.sources.preparation import preparation as statements
@@ -32,6 +34,8 @@ def examine(
     for entry in catalog.values():
         if isinstance(entry, PostgresSource):
             yield from _postgres(entry, settings, resolve)
+        elif isinstance(entry, RestSource):
+            yield from _place_of_refresh_token(entry)
 
 
 def _looked(what: str, look: Callable[[], None]) -> Finding:
@@ -65,6 +69,27 @@ def _warehouse(settings: Settings) -> None:
 
     with open_warehouse(settings, who="doctor") as warehouse:
         warehouse.query("select 1")
+
+
+def _place_of_refresh_token(entry: RestSource) -> Iterator[Finding]:
+    """Whether a refresh token that is new each time can be saved where it is looked up."""
+    auth = entry.connection.auth
+    if not isinstance(auth, RefreshTokenAuth) or not auth.rotates:
+        return
+    named, what = auth.refresh_token, f"source {entry.source}: place of its refresh token"
+    in_block = secrets_directory() is None and not os.environ.get(named.environment_name)
+    if in_block:  # flow runs keep it there; a command outside of them has no place
+        yield doubtful(
+            what, f"secret '{named.name}'", "changes when it is used, and only flow runs can save it",
+            why="they keep it in Prefect's block", fix=f"for commands set {SECRETS_DIRECTORY}",
+        )  # fmt: skip
+        return
+
+    def look() -> None:
+        with KeepInDirectory().turn(named):
+            pass
+
+    yield _looked(what, look)
 
 
 def _postgres(entry: PostgresSource, settings: Settings, resolve: Resolve) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""Drafts of catalog entries for HTTP APIs: guesses from names and values, each marked as a guess."""
+"""Drafts of catalog entries: what stands in all of them; for HTTP APIs guesses, each marked as one."""
 
 from __future__ import annotations
 
@@ -137,27 +137,31 @@ def usable(name: str) -> bool:
     return bool(name) and '"' not in name and name not in RESERVED_COLUMNS
 
 
-def page(source: str, connection: Mapping[str, Any], streams: Mapping[str, Any], notes: Sequence[str]) -> str:
-    """A page of the catalog as YAML; what is guessed is marked ``# guess:``."""
-    head: dict[str, Any] = {
+def head(source: str, kind: str, written: str, connection: Mapping[str, Any]) -> dict[str, Any]:
+    """What stands at the top of every draft."""
+    return {
         "source": source,
-        "kind": "rest",
+        "kind": kind,
         "priority": 1,
         "questions": ["TODO: what do people need to know from it?"],
         "requested_by": ["TODO"],
         "owner": {"name": "TODO", "email": "todo@example.com"},
-        "format": "JSON over HTTP",
+        "format": written,
         "history": "TODO: how far back, and where older data is",
         "update_every": "1 hour",
         "connection": connection,
-        "streams": streams,
     }
+
+
+def page(source: str, connection: Mapping[str, Any], streams: Mapping[str, Any], notes: Sequence[str]) -> str:
+    """A page of the catalog as YAML; what is guessed is marked ``# guess:``."""
+    whole = head(source, "rest", "JSON over HTTP", connection) | {"streams": streams}
     said = [
         "Drafted by `python -m groundwork discover`. Look at every guess and take its mark away, say what",
         "TODO stands for, and take out streams and columns that nobody needs.",
         *notes,
     ]
-    return "".join(f"# {line}\n" for line in said) + "".join(_lines(head, ""))
+    return "".join(f"# {line}\n" for line in said) + "".join(_lines(whole, ""))
 
 
 _FLOW = {"owner", "auth", "paging", "cursor"}

@@ -6,12 +6,16 @@ import gzip
 import json
 import resource
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
 
-from groundwork.errors import AnswerUnusable, SourceRefused
+from groundwork import manifest
+from groundwork.bucket import open_bucket
+from groundwork.errors import AnswerUnusable, SourceRefused, SourceUnreachable
+from groundwork.extract import extract
 from groundwork.sources import Checkpoint, Rows
 from groundwork.sources.rest import RestSource, Sizes
 from tests.integration.fault_api import Api, answer, cut_off
@@ -29,6 +33,7 @@ class Folder:
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
         self.broken: set[str] = set()
+        self.failing: set[str] = set()
         self.listing: Any = None
         self.api = Api(self.handle)
 
@@ -36,6 +41,8 @@ class Folder:
         name = request.path.removeprefix("/exports/")
         if not name:
             return self.listing() if self.listing else self.as_json()
+        if name in self.failing:
+            return answer({}, 500)
         if name in self.broken:
             return await cut_off(request, self.files[name])
         etag = {"ETag": f'"{hash(self.files[name])}"'}
@@ -113,16 +120,71 @@ def test_a_list_that_says_nothing_of_versions_has_each_file_asked(folder: Folder
     assert folder.asked[-3:] == ["HEAD a.csv", "HEAD b.csv", "GET b.csv"]
 
 
-def test_a_pull_that_fails_at_one_file_goes_on_there(folder: Folder) -> None:
+def test_a_bad_file_is_told_at_the_end_and_blocks_none_of_those_after_it(folder: Folder) -> None:
     folder.files = {name: f'{{"id": "{name}"}}'.encode() for name in "abc"}
     folder.broken = {"b"}
     items: list[Any] = []
     with pytest.raises(AnswerUnusable, match=r"stream 'books', file 'b': the answer is not whole"):
         items.extend(folder.source().read({}))  # what came before the error stays in the list
-    assert [type(item) for item in items] == [Rows, Checkpoint]
+    assert [type(item) for item in items] == [Rows, Checkpoint] and items[0].frame.num_rows == 2
+    assert items[-1].events == [{"event": "files left out", "stream": "books", "files": 1}]
     cursors = items[-1].cursors
     folder.broken = set()
-    assert Read(folder.source(), cursors).ids == ["b", "c"]
+    assert Read(folder.source(), cursors).ids == ["b"]
+
+
+def test_a_server_that_fails_ends_the_pull_and_the_next_goes_on_there(folder: Folder) -> None:
+    folder.files = {name: f'{{"id": "{name}"}}'.encode() for name in "abc"}
+    folder.failing = {"b"}
+    items: list[Any] = []
+    with pytest.raises(SourceUnreachable, match=r"stream 'books', file 'b': no answer after 1 attempt"):
+        items.extend(folder.source().read({}))
+    assert folder.asked[-1] == "GET b"
+    folder.failing = set()
+    assert Read(folder.source(), items[-1].cursors).ids == ["b", "c"]
+
+
+def test_of_a_large_file_that_ends_within_a_record_nothing_is_committed(
+    folder: Folder, tmp_path: Path
+) -> None:
+    line = b'{"id": 1, "text": "' + b"x" * 200 + b'"}\n'
+    folder.files = {"a": b'{"id": 0}', "b": line * 100_000 + b'{"id": ', "c": b'{"id": 2}'}
+    bucket = open_bucket((tmp_path / "bucket").as_uri())
+    books = entry(folder.api.url, LINES, retries=0)
+    with pytest.raises(AnswerUnusable, match=r"file 'b': the file is not whole"):
+        extract(books, folder.source(Sizes(frame_bytes=1 << 20)), bucket)
+    newest = manifest.latest(bucket, "books")
+    assert newest is not None and list(newest.cursors["books"]["files"]) == ["a", "c"]
+    found = [manifest.read(bucket, "books", number) for number in range(1, newest.batch_id + 1)]
+    assert sum(one.rows for one in found if one) == 2
+
+
+def test_an_index_of_several_pages_is_followed_where_it_says_how(folder: Folder) -> None:
+    folder.files = {f"{number:02d}.csv": b"id\n%d\n" % number for number in range(7)}
+
+    async def paged(request: web.Request) -> web.StreamResponse:
+        if request.path != "/exports/":
+            return await folder.handle(request)
+        page = int(request.query.get("page", 0))
+        names = sorted(folder.files)[page * 3 : page * 3 + 3]
+        rows = "".join(f'<a href="{name}">{name}</a> 5 bytes\n' for name in names)
+        more = f'<a rel="next" href="?page={page + 1}">more</a>' if (page + 1) * 3 < len(folder.files) else ""
+        return web.Response(text=f"<pre>{rows}</pre>{more}", content_type="text/html")
+
+    folder.api.handler = paged
+    stream: dict[str, Any] = {"format": "csv", "files": {"listing": "html", "pattern": "*.csv"}}
+    first = Read(folder.source(**stream))
+    assert first.ids == [str(number) for number in range(7)]
+    assert Read(folder.source(**stream), first.cursors).ids == []
+
+    async def in_a_circle(request: web.Request) -> web.StreamResponse:
+        return web.Response(
+            text='<a href="a.csv">a</a><a rel="next" href="?page=1">more</a>', content_type="text/html"
+        )
+
+    folder.api.handler = in_a_circle
+    with pytest.raises(AnswerUnusable, match="a page that was read already"):
+        Read(folder.source(**stream))
 
 
 def test_a_file_that_ends_within_a_record_is_an_error_and_takes_nothing_else_along(folder: Folder) -> None:

@@ -96,6 +96,20 @@ def committed(bucket: Bucket, directory: Path) -> list[int]:
     return ids
 
 
+def killed_in_mid_pull(url: str, stream: dict[str, Any], bucket: Bucket, batches: int) -> None:
+    """A run in a process of its own that gets SIGKILL once it has committed some batches."""
+    argv = [sys.executable, "-c", RUN, url, json.dumps(stream), bucket.url]
+    killed = subprocess.Popen(argv, cwd=PROJECT, env={**os.environ, "PYTHONPATH": str(PROJECT)})
+    try:
+        deadline = time.monotonic() + 120
+        while (found := manifest.latest(bucket, "books")) is None or found.batch_id < batches:
+            assert time.monotonic() < deadline and killed.poll() is None
+            time.sleep(0.05)
+    finally:
+        killed.kill()
+        killed.wait()
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_run_that_is_killed_costs_one_page_and_no_record(
     serve: Callable[..., Api], tmp_path: Path, kind: str
@@ -108,16 +122,7 @@ def test_a_run_that_is_killed_costs_one_page_and_no_record(
     }  # fmt: skip
     bucket = open_bucket((tmp_path / "bucket").as_uri())
     shelf.hang_at = KILLED_AT
-    argv = [sys.executable, "-c", RUN, api.url, json.dumps(stream), bucket.url]
-    killed = subprocess.Popen(argv, cwd=PROJECT, env={**os.environ, "PYTHONPATH": str(PROJECT)})
-    try:
-        deadline = time.monotonic() + 120
-        while (found := manifest.latest(bucket, "books")) is None or found.batch_id < KILLED_AT:
-            assert time.monotonic() < deadline and killed.poll() is None
-            time.sleep(0.05)
-    finally:
-        killed.kill()
-        killed.wait()
+    killed_in_mid_pull(api.url, stream, bucket, batches=KILLED_AT)
     shelf.hang_at = None
     time.sleep(0.1)  # what hung is answered into the void
     shelf.pages.clear()
@@ -126,6 +131,41 @@ def test_a_run_that_is_killed_costs_one_page_and_no_record(
     # where places count, the page before is asked for once more, to see that it is what it was
     again = KILLED_AT - (kind in ("page_number", "offset"))
     assert min(shelf.pages) == again
+    assert committed(bucket, tmp_path) == [book["id"] for book in BOOKS]
+
+
+class Folder:
+    """Twelve files of five lines, and a list of them; can hang at one."""
+
+    def __init__(self) -> None:
+        self.hang_at: str | None = None
+        self.asked: list[str] = []
+
+    async def handle(self, request: web.Request) -> web.Response:
+        if request.path == "/books":
+            return answer([{"url": f"/files/{n:02d}", "size": 5} for n in range(len(BOOKS) // SIZE)])
+        name = request.path.removeprefix("/files/")
+        self.asked.append(name)
+        while name == self.hang_at:
+            await asyncio.sleep(0.05)
+        first = int(name) * SIZE
+        lines = "\n".join(json.dumps(book) for book in BOOKS[first : first + SIZE])
+        return web.Response(text=lines, content_type="text/plain")
+
+
+def test_a_run_that_is_killed_costs_one_file_of_a_list(serve: Callable[..., Api], tmp_path: Path) -> None:
+    folder = Folder()
+    api = serve(folder.handle)
+    stream = {"replication": "incremental", "format": "ndjson", "files": {"version": ["size"]}}
+    bucket = open_bucket((tmp_path / "bucket").as_uri())
+    folder.hang_at = f"{KILLED_AT:02d}"
+    # each file is a batch; the one that was read when the next was asked for is not committed yet
+    killed_in_mid_pull(api.url, stream, bucket, batches=KILLED_AT - 1)
+    folder.hang_at = None
+    folder.asked.clear()
+    source = entry(api.url, stream)
+    extract(source, RestSource(source, resolve), bucket)
+    assert folder.asked[0] == f"{KILLED_AT - 1:02d}" and len(folder.asked) == 12 - KILLED_AT + 1
     assert committed(bucket, tmp_path) == [book["id"] for book in BOOKS]
 
 

@@ -93,6 +93,38 @@ def test_a_jwt_is_exchanged_for_a_token(
     assert told == {"kid": "key-7", "iss": "groundwork", "sub": "ann", "scope": "read", "level": 3}
 
 
+@pytest.mark.parametrize("algorithm", ["RS256", "ES256"])
+def test_a_token_endpoint_knows_the_client_by_a_jwt_that_its_key_signed(
+    serve: Callable[..., Api], monkeypatch: pytest.MonkeyPatch, algorithm: str
+) -> None:
+    private, public = key_pair(algorithm)
+    monkeypatch.setenv("BOOKS_KEY", private)
+    seen: list[str] = []
+
+    async def give(request: web.Request) -> web.Response:
+        form = dict(parse_qsl((await request.read()).decode()))
+        assert form["grant_type"] == "client_credentials" and "Authorization" not in request.headers
+        assert form["client_assertion_type"] == "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+        said = jwt.decode(form["client_assertion"], public, [algorithm], audience=f"{tokens.url}/token")
+        header = jwt.get_unverified_header(form["client_assertion"])
+        assert (said["iss"], said["sub"], header["kid"]) == ("us", "us", "key-7")
+        seen.append(said["jti"])
+        return answer({"access_token": f"token{len(seen)}", "expires_in": 0.5})
+
+    async def books(request: web.Request) -> web.Response:
+        assert request.headers["Authorization"].startswith("Bearer token")
+        return page_of(request)
+
+    tokens, api = serve(give), serve(books)
+    auth = {
+        "kind": "oauth2_client_credentials", "token_url": f"{tokens.url}/token", "client_id": "us",
+        "client_auth": "private_key_jwt", "client_key": {"secret": "books-key"}, "client_key_id": "key-7",
+        "client_key_algorithm": algorithm,
+    }  # fmt: skip
+    assert len(Read(source(api.url, auth, requests_per_second=10)).ids) == len(BOOKS)
+    assert len(seen) >= 2 and len(set(seen)) == len(seen)  # each JWT is good for one request
+
+
 def test_without_a_token_endpoint_the_jwt_itself_is_sent(
     serve: Callable[..., Api], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,20 +1,12 @@
-"""A JWT that we sign: exchanged for a token, the token itself, or how a token endpoint knows us.
-
-A room of its own, because to load what signs takes as long as a small pull, and few APIs want it.
-"""
+"""A JWT that we sign, exchanged for a token or used as one."""
 
 from __future__ import annotations
 
-import uuid
-from datetime import UTC, datetime
-
-import jwt
-
 from groundwork.auth_catalog import JwtAssertionAuth
-from groundwork.errors import CatalogError
 from groundwork.settings import Named
 from groundwork.sources.rest.auth import Access, Lookup
 from groundwork.sources.rest.endpoints import TokenEndpoint, token_of
+from groundwork.sources.rest.jwts import Signer
 from groundwork.sources.rest.tokens import Token
 from groundwork.sources.rest.transport import Client
 
@@ -31,27 +23,13 @@ class JwtAssertion:
         self._auth, self._where, self._secrets = auth, f"{where}, token endpoint", lookup.secrets
         self._endpoint = TokenEndpoint(auth, lookup, where) if auth.token_url else None
         self.access = self._endpoint.access if self._endpoint else base
-        key = lookup(auth.key)
-        # a PEM that came through an environment file often has its line breaks written out
-        self._key = key.replace("\\n", "\n") if key.startswith("-----BEGIN") else key
-        self._headers = {"kid": lookup(auth.key_id)} if auth.key_id else None
+        self._signer = Signer(auth.key, auth.algorithm, auth.key_id, lookup, f"{where}: connection.auth.key")
         audience = lookup(auth.audience) or (str(self._endpoint.url) if self._endpoint else "")
         standard = {"iss": lookup(auth.issuer), "sub": lookup(auth.subject), "aud": audience}
         self._claims: dict[str, str | int] = {name: text for name, text in standard.items() if text}
         self._claims |= {
             name: lookup(claim) if isinstance(claim, Named) else claim for name, claim in auth.claims.items()
         }
-        problem = ""
-        try:
-            self._assertion()
-        except Exception as error:  # cryptography and PyJWT raise many kinds; none is let out with the key
-            problem = type(error).__name__
-        if problem:
-            raise CatalogError(
-                f"{where}: connection.auth.key", f"the secret '{auth.key.name}' cannot sign with "
-                f"{auth.algorithm} ({problem})",
-                fix="RS256 and ES256 need a private key as PEM (-----BEGIN …), HS256 a text",
-            )  # fmt: skip
 
     async def obtain(self, client: Client) -> Token:
         """See `Grant.obtain`."""
@@ -72,8 +50,4 @@ class JwtAssertion:
         """It runs out by itself."""
 
     def _assertion(self) -> str:
-        now = datetime.now(UTC)
-        claims = {**self._claims, "iat": now, "exp": now + self._auth.lifetime, "jti": uuid.uuid4().hex}
-        return self._secrets.add(
-            jwt.encode(claims, self._key, algorithm=self._auth.algorithm, headers=self._headers)
-        )
+        return self._signer.sign(self._claims, self._auth.lifetime)

@@ -12,7 +12,7 @@ from typing import Any
 
 from groundwork.catalog import RestStream
 from groundwork.rest_catalog import RestEndpoint
-from groundwork.sources import Rows
+from groundwork.sources import Rows, Undo
 from groundwork.sources.rest.pull import Moved
 from groundwork.sources.rest.resume import State
 
@@ -29,9 +29,9 @@ def deletions_stream(stream: RestStream) -> RestStream:
 
 def with_deletions(
     state: Mapping[str, Any],
-    deletions: Callable[[State], Iterator[Rows | Moved]],
-    records: Callable[[State], Iterator[Rows | Moved]],
-) -> Iterator[Rows | Moved]:
+    deletions: Callable[[State], Iterator[Rows | Moved | Undo]],
+    records: Callable[[State], Iterator[Rows | Moved | Undo]],
+) -> Iterator[Rows | Moved | Undo]:
     """What is gone, then what is there; the state of each beside the other's."""
     own = {key: value for key, value in state.items() if key != _KEY}
     gone: State = state.get(_KEY) or {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from typing import Any
 from urllib.parse import quote_plus, urlencode
 
@@ -51,6 +52,7 @@ class TokenEndpoint:
         if auth.scope:
             self._form["scope"] = auth.scope
         self._headers = {"Content-Type": FORM}
+        self._client_assertion = _client_assertion(auth, lookup, where, str(self.url))
         client, secret = lookup(auth.client_id), lookup(auth.client_secret)
         if secret and auth.client_auth == "basic":
             pair = quote_plus(client), quote_plus(secret)  # RFC 6749 §2.3.1 wants them encoded first
@@ -74,11 +76,31 @@ class TokenEndpoint:
         """
         # Asking again is right even for a refresh token: if an answer was lost, the token is spent whether we
         # ask again or not, and endpoints that forgive a second use forgive it for some seconds only.
+        form = {**self._form, **self._client_assertion(), **grant}
         request = Request(
-            self.url, self._where, "POST", urlencode({**self._form, **grant}).encode(),
+            self.url, self._where, "POST", urlencode(form).encode(),
             headers=self._headers, for_token=True,
         )  # fmt: skip
         return await ask(client, request, refused, "the token endpoint gives no token")
+
+
+def _client_assertion(
+    auth: Granted, lookup: Lookup, where: str, audience: str
+) -> Callable[[], dict[str, str]]:
+    """Makes the fields by which an endpoint knows the client's key (RFC 7523 §2.2); none without a key."""
+    if auth.client_key is None:
+        return dict
+    from groundwork.sources.rest.jwts import Signer
+
+    place = f"{where}: connection.auth.client_key"
+    signer = Signer(auth.client_key, auth.client_key_algorithm, auth.client_key_id, lookup, place)
+    client = lookup(auth.client_id)
+    claims = {"iss": client, "sub": client, "aud": audience}
+    kind = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+    return lambda: {
+        "client_assertion_type": kind,
+        "client_assertion": signer.sign(claims, timedelta(minutes=5)),
+    }
 
 
 async def ask(

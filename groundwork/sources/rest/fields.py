@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from groundwork.sources import Rows
+from groundwork.sources import Rows, Undo
 from groundwork.sources.rest.pages import Page
 from groundwork.sources.rest.pull import Moved
 
@@ -68,10 +68,10 @@ class Fields:
         for place in (last,) if few else sorted({0, last // 4, last // 2, 3 * last // 4, last}):
             self._note("", records[place])
 
-    def keep(self, items: Iterator[Rows | Moved]) -> Iterator[Rows | Moved]:
+    def keep(self, items: Iterator[Rows | Moved | Undo]) -> Iterator[Rows | Moved | Undo]:
         """What a pull yields, with the fields in each state and what changed among the events."""
         for item in items:
-            if isinstance(item, Rows):
+            if not isinstance(item, Moved):
                 yield item
                 continue
             changes = self._changes(finished=not item.state.keys() & _UNFINISHED)

@@ -1,8 +1,9 @@
 """Files that an API lists: each new or changed one is read once, and the list is the cursor.
 
 A file goes to a temporary file on the disk and from there in pieces, so its size costs no memory. Small files
-share batches; a large one is a batch of its own, so an error in it takes nothing else along. A changed file
-is read again whole; its rows are newer versions of what stands there under their key.
+share batches; a large one is a batch of its own, so an error in it takes nothing else along. A bad file does
+not block those after it: they are read, and then the run fails for it (decision 0036). A changed file is read
+again whole; its rows are newer versions of what stands there under their key.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from yarl import URL
 
 from groundwork.answer_catalog import Expect
 from groundwork.catalog import RestStream
 from groundwork.errors import AnswerUnusable, SourceError
 from groundwork.scratch import scratch
-from groundwork.sources import Rows
+from groundwork.sources import Rows, Undo
 from groundwork.sources.rest.auth import Access
 from groundwork.sources.rest.background import BackgroundLoop
 from groundwork.sources.rest.contents import Contents, as_page
@@ -32,7 +34,7 @@ from groundwork.sources.rest.fields import Fields
 from groundwork.sources.rest.formats import damage, opened, pieces
 from groundwork.sources.rest.frames import OpenFrame
 from groundwork.sources.rest.listing import File, Listing, digest
-from groundwork.sources.rest.paging import Pager
+from groundwork.sources.rest.paging import Pager, PagesAstray
 from groundwork.sources.rest.pull import Meter, Moved, Sizes
 from groundwork.sources.rest.records import CutPage
 from groundwork.sources.rest.refusals import Refused
@@ -77,12 +79,17 @@ class FilesPull:
         self._fields, self._sizes = fields, sizes
         self._required, self._contents = Required(stream), Contents(stream)
         self._listing = Listing(stream.files, access, where)
+        self._left_out: list[SourceError] = []
+        """Why each file is left out that could not be read."""
 
-    def read(self, state: Mapping[str, Any]) -> Iterator[Rows | Moved]:
+    def read(self, state: Mapping[str, Any]) -> Iterator[Rows | Moved | Undo]:
         """Yield the rows of files, and the states to commit with them; the last one ends the pull.
 
+        A file that is not what it must be is left out, and blocks none of those after it.
+
         Raises:
-            SourceError: after the files read before have been yielded with a state to go on from.
+            SourceError: after the files read before have been yielded with a state to go on from; for a file
+                that was left out, after all others.
         """
         known: dict[str, str] = dict(state.get("files") or {})
         begun, listed = time.monotonic(), self._list()
@@ -97,7 +104,10 @@ class FilesPull:
                         continue
                     found = self._pages(file, directory / "file")
                     head = list(itertools.islice(found, 2))
-                except SourceError:  # of this file nothing is in the frame yet
+                except (AnswerUnusable, Refused) as error:  # of this file nothing is in the frame yet
+                    self._leave_out(error)
+                    continue
+                except SourceError:
                     if frame.rows:
                         yield meter.rows(self._name, frame)
                     yield Moved({"files": done, "unfinished": True}, [], must=done != known)
@@ -108,10 +118,16 @@ class FilesPull:
                         yield meter.rows(self._name, frame)
                     yield Moved({"files": dict(done), "unfinished": True}, [], must=True)
                     meter = Meter(self._sizes)
-                for page, request in itertools.chain(head, found):
-                    frame.add(page, request, None, [])
-                    if meter.frame_is_full(frame):
-                        yield meter.rows(self._name, frame)
+                try:
+                    for page, request in itertools.chain(head, found):
+                        frame.add(page, request, None, [])
+                        if meter.frame_is_full(frame):
+                            yield meter.rows(self._name, frame)
+                except AnswerUnusable as error:  # in the middle of a large file, which has a batch to itself
+                    frame.clear()
+                    yield Undo()
+                    self._leave_out(error)
+                    continue
                 done[file.name] = version
                 count += 1
         if frame.rows:
@@ -120,19 +136,45 @@ class FilesPull:
             "pulled stream=%s files=%d listed=%d seconds=%.1f",
             self._name, count, len(listed), time.monotonic() - begun,
         )  # fmt: skip
-        yield Moved({"files": done}, [], must=done != known)
+        left_out = len(self._left_out)
+        unfinished = {"unfinished": True} if left_out else {}
+        events = [{"event": "files left out", "stream": self._name, "files": left_out}] if left_out else []
+        yield Moved({"files": done, **unfinished}, events, must=done != known)
+        if left_out:  # all others are read; the run fails all the same, and the next one tries them again
+            raise self._left_out[0]
+
+    def _leave_out(self, error: SourceError) -> None:
+        log.warning("file left out stream=%s file=%d", self._name, len(self._left_out) + 1)
+        self._left_out.append(error)
 
     def _list(self) -> list[File]:
         pager = Pager(listing_stream(self._stream), self._access, self._where)
         request = pager.request(pager.first, f"{self._where}, listing")
         if self._files.listing == "html":
-            page = self._loop.run(self._client.ask(request, lambda answer: answer))
-            found = list(self._listing.of_html(page.body, page.url))
+            found = list(self._index_pages(request))
         else:
             with closing(self._walk(pager, pager.first, 1, 0)) as pages:
                 entries = (self._listing.of_json(page.cut.records, request.url) for page in pages)
                 found = list(itertools.chain.from_iterable(entries))
         return list({file.name: file for file in found}.values())
+
+    def _index_pages(self, request: Request) -> Iterator[File]:
+        """The files of an index page and those after it, where it says which they are."""
+        seen = {request.url}
+        while True:
+            page = self._loop.run(self._client.ask(request, lambda answer: answer))
+            found, following = self._listing.of_html(page.body, page.url)
+            yield from found
+            following = following or (URL(page.next_link) if page.next_link else None)
+            if following is None:
+                return
+            if following in seen or not self._access.ours(following):
+                raise PagesAstray(
+                    self._where, "the index goes on at a page that was read already, or on another host",
+                    fix="look at the index page with a browser",
+                )  # fmt: skip
+            seen.add(following)
+            request = dataclasses.replace(request, url=following)
 
     def _version(self, file: File) -> str:
         request = Request(file.url, f"{self._where}, file '{file.name}'", "HEAD")

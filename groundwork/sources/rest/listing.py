@@ -65,8 +65,8 @@ class Listing:
             versions = [_at(said, path) for path in self._files.version]
             yield from self._file(str(name or ""), url, listing, msgspec.json.encode(versions))
 
-    def of_html(self, body: bytes, listing: URL) -> Iterator[File]:
-        """The links of an index page that stay below it.
+    def of_html(self, body: bytes, listing: URL) -> tuple[list[File], URL | None]:
+        """The links of an index page that stay below it, and its next page if it names one (``rel="next"``).
 
         Raises:
             AnswerUnusable: when the page has no link at all.
@@ -79,11 +79,13 @@ class Listing:
                 fix="check the endpoint, files.listing and the secret",
             )  # fmt: skip
         folder = listing.path.rpartition("/")[0] + "/"
+        found: list[File] = []
         for link, beside in index.links:
             url = listing.join(URL(link, encoded=True)).with_fragment(None)
             inside = self._access.ours(url) and url.path.startswith(folder) and not url.path.endswith("/")
             if inside and url.path != listing.path:
-                yield from self._file("", url, listing, " ".join(beside.split()).encode())
+                found += self._file("", url, listing, " ".join(beside.split()).encode())
+        return found, listing.join(URL(index.next, encoded=True)) if index.next else None
 
     def _file(self, name: str, url: URL, listing: URL, version: bytes) -> Iterator[File]:
         folder = listing.path.rpartition("/")[0] + "/"
@@ -99,12 +101,16 @@ class _Index(HTMLParser):
     def __init__(self) -> None:
         super().__init__()
         self.links: list[tuple[str, str]] = []
+        self.next = ""
         self._inside = False
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Note where a link begins."""
-        link = dict(attrs).get("href") if tag == "a" else None
-        if link:
+        said = dict(attrs)
+        link = said.get("href") if tag in ("a", "link") else None
+        if link and "next" in (said.get("rel") or "").lower().split():
+            self.next = link
+        elif link and tag == "a":
             self.links.append((link, ""))
             self._inside = True
 

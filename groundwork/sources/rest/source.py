@@ -11,7 +11,7 @@ from typing import Any
 
 from groundwork import catalog
 from groundwork.settings import Keep, KeepInDirectory, Resolve
-from groundwork.sources import Checkpoint, Cursors, Rows
+from groundwork.sources import Checkpoint, Cursors, Rows, Undo
 from groundwork.sources.rest.auth import Lookup, open_access
 from groundwork.sources.rest.background import BackgroundLoop
 from groundwork.sources.rest.conditional import NONE, Validators
@@ -66,7 +66,7 @@ class RestSource:
             entry, self._access, lookup, keep or KeepInDirectory(), self._where
         )
 
-    def read(self, cursors: Cursors) -> Iterator[Rows | Checkpoint]:
+    def read(self, cursors: Cursors) -> Iterator[Rows | Checkpoint | Undo]:
         """Yield what is new since ``cursors``, ending with a `Checkpoint` when caught up.
 
         Raises:
@@ -95,7 +95,7 @@ class RestSource:
 
     def _family(
         self, loop: BackgroundLoop, client: Client, name: str, states: dict[str, Any]
-    ) -> Iterator[Rows | Checkpoint]:
+    ) -> Iterator[Rows | Checkpoint | Undo]:
         """One stream, and the children of its records after each of its commits."""
         children = {
             child: Waiting(stream, self._named(child)) for child, stream in self._entry.children(name).items()
@@ -103,6 +103,9 @@ class RestSource:
         whole = self._entry.streams[name].replication == "full_table"
         wrote = False
         for item in self._stream(loop, client, name, states):
+            if isinstance(item, Undo):
+                yield item
+                continue
             if isinstance(item, Rows):
                 wrote = True
                 for noted in children.values():
@@ -132,7 +135,7 @@ class RestSource:
 
     def _stream(
         self, loop: BackgroundLoop, client: Client, name: str, states: dict[str, Any]
-    ) -> Iterator[Rows | Moved]:
+    ) -> Iterator[Rows | Moved | Undo]:
         stream, state = self._entry.streams[name], states.get(name) or {}
         secrets = self._access.secrets
         fields = Fields(name, state, lambda text: not secrets.within(text))
@@ -140,7 +143,7 @@ class RestSource:
             # all parents must pass by, so that none of them counts as known
             state = {key: value for key, value in state.items() if key not in ("digest", "validators")}
 
-        def records(own: dict[str, Any]) -> Iterator[Rows | Moved]:
+        def records(own: dict[str, Any]) -> Iterator[Rows | Moved | Undo]:
             return fields.keep(self._items(loop, client, name, stream, own, fields))
 
         if not stream.deletions:
@@ -150,7 +153,7 @@ class RestSource:
     def _items(
         self, loop: BackgroundLoop, client: Client, name: str, stream: catalog.RestStream, state: Any,
         fields: Fields,
-    ) -> Iterator[Rows | Moved]:  # fmt: skip
+    ) -> Iterator[Rows | Moved | Undo]:  # fmt: skip
         where, secrets = self._named(name), self._access.secrets
 
         def pager(since: str | None = None, part: Part = WHOLE) -> Pager:
@@ -182,7 +185,7 @@ class RestSource:
 
     def _deletions(
         self, loop: BackgroundLoop, client: Client, name: str, stream: catalog.RestStream, state: Any
-    ) -> Iterator[Rows | Moved]:
+    ) -> Iterator[Rows | Moved | Undo]:
         where, secrets = f"{self._named(name)}, deletions", self._access.secrets
         asked = deletions_stream(stream)
         walk = self._walk(loop, client, asked, where, NONE, None)
