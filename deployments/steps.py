@@ -141,6 +141,8 @@ def _build(name: str) -> None:
         wanted = _chosen().image
         assert wanted is not None
         repository, _, tag = name.rpartition(":")
-        build_docker_image(image_name=repository, tag=tag, dockerfile=wanted.dockerfile, **wanted.build)
+        build = {"buildargs": {}, **wanted.build}
+        build["buildargs"] = {"VERSION": tag, **build["buildargs"]}  # the image's label says what it is
+        build_docker_image(image_name=repository, tag=tag, dockerfile=wanted.dockerfile, **build)
     finally:
         client.close()
