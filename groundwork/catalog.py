@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -90,6 +91,8 @@ class Column(_Entry):
     type: ColumnType
     description: str = ""
     pii: bool = False
+    deprecated: date | None = None
+    """From this day on it may leave the catalog, or change its type; see `groundwork.compatibility`."""
     subject: str = Field("", pattern=f"^({_NAME.pattern})?$")
     """Whom its values name, e.g. ``customer``: all columns with one subject hold the same keys, and `forget`
     follows them. On a primary key: the record is such a subject itself."""
@@ -103,6 +106,8 @@ class Stream(_Entry):
     """One table or endpoint."""
 
     description: str = ""
+    deprecated: date | None = None
+    """From this day on it may leave the catalog."""
     replication: Replication
     primary_key: list[str] = []
     columns: dict[str, Column]

@@ -11,6 +11,7 @@ from groundwork.bucket import Bucket
 from groundwork.catalog import AnySource, Catalog, PostgresSource, RestSource
 from groundwork.errors import BucketError, GroundworkError, KeyTaken
 from groundwork.findings import Finding, doubtful
+from groundwork.rewrite_records import under_way, unfinished
 from groundwork.settings import SECRETS_DIRECTORY, KeepInDirectory, Resolve, Settings, secrets_directory
 from groundwork.sources import examination
 from groundwork.sources.address import Address
@@ -30,6 +31,7 @@ def examine(
         resolve: looks secrets up.
     """
     yield _looked(f"bucket {settings.bucket_url}", lambda: _bucket(open_bucket()))
+    yield _looked("rewrites of the bucket", lambda: _rewrites(open_bucket(), catalog))
     yield _looked(f"warehouse {settings.warehouse}", lambda: _warehouse(settings))
     for entry in catalog.values():
         if isinstance(entry, PostgresSource):
@@ -62,6 +64,14 @@ def _bucket(bucket: Bucket) -> None:
         )  # fmt: skip
     finally:
         bucket.delete(key)
+
+
+def _rewrites(bucket: Bucket, catalog: Catalog) -> None:
+    """An erasure or compaction that was cut short is to be finished."""
+    for source in catalog:
+        open_ = unfinished(bucket, source)
+        if open_:
+            raise under_way(bucket, open_)
 
 
 def _warehouse(settings: Settings) -> None:

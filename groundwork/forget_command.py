@@ -139,6 +139,10 @@ def _cleanse(bucket: Bucket, settings: Settings, records: Sequence[Rewrite]) -> 
         built = [model for model in models if model in warehouse.tables(cleansing.STAGING)]
     if built:
         dbt_turn.build(settings, cleansing.build_arguments(built))
+    if settings.warehouse == "duckdb":
+        from groundwork.warehouses.duckdb_rewriting import write_anew
+
+        write_anew(settings.duckdb_file)
     with open_warehouse(settings, who="forget") as warehouse:
         digests.keep(bucket, digests.take(warehouse, settings.warehouse_name))
     return deleted

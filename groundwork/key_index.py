@@ -119,7 +119,7 @@ class KeyIndex:
         source = ["_operation", "_sequence", *(["_file", "_row"] if stored.rewritten else [])]
         tabular = isinstance(self._entry, PostgresSource)
         with pq.ParquetFile(path) as file:
-            wanted = [*source, *(names if tabular else ["record"])]
+            wanted = [*source, *(names if tabular else ["record", "_request"])]
             there = [name for name in wanted if name in file.schema_arrow.names]
             for group in range(file.num_row_groups):
                 read = file.read_row_group(group, columns=there)
@@ -144,12 +144,15 @@ class KeyIndex:
 
     def _out_of_records(self, stream: str, read: pa.Table) -> dict[str, list[str | None]]:
         described = self._entry.streams[stream].columns
-        paths = {name: split_path(described[name].path or name) for name in self._columns[stream]}
-        values: dict[str, list[str | None]] = {name: [] for name in paths}
-        for text in read.column("record").to_pylist():
-            record = _parsed(text)
-            for name, path in paths.items():
-                values[name].append(_at(record, path))
+        names = self._columns[stream]
+        inside = {n: split_path(described[n].path or n) for n in names if not described[n].parent}
+        parents = {n: ("parent", described[n].parent) for n in names if described[n].parent}
+        values: dict[str, list[str | None]] = {name: [] for name in names}
+        for column, paths in (("record", inside), ("_request", parents)):
+            for text in read.column(column).to_pylist() if paths else ():
+                record = _parsed(text)
+                for name, path in paths.items():
+                    values[name].append(_at(record, path))
         return values
 
 

@@ -208,6 +208,7 @@ def _base_yml(source: AnySource, name: str, stream: Stream) -> str:
         "      access: private",
         "      contract: {enforced: true}",
         f"      tags: [{source.source}]",
+        *([f"    deprecation_date: {stream.deprecated}"] if stream.deprecated else []),
         "    data_tests:",
     ]
     if len(key) != 1:
@@ -228,8 +229,10 @@ def _base_yml(source: AnySource, name: str, stream: Stream) -> str:
     lines += ["      - values_fit_their_types", "    columns:"]
     for column, entry in stream.columns.items():
         lines += _described(column, _TYPES.get(entry.type, entry.type), _text(entry.description or column))
-        if entry.pii:
-            lines.append("        config: {meta: {pii: true}}")
+        meta = ["pii: true"] * entry.pii
+        meta += [f"deprecated: {entry.deprecated}"] if entry.deprecated else []
+        if meta:
+            lines.append(f"        config: {{meta: {{{', '.join(meta)}}}}}")
         if column in key:
             lines.append(f"        data_tests: [{'unique, ' if len(key) == 1 else ''}not_null]")
     for column, kind in METADATA.items():

@@ -8,12 +8,15 @@ from pathlib import Path
 import pytest
 
 from groundwork.bucket import open_bucket
+from groundwork.catalog import Catalog, load_source
 from groundwork.compatibility import breaches, insist
 from groundwork.dbt_turn import parsed
 from groundwork.errors import CatalogError, ObjectDamaged, PromiseBroken
+from groundwork.render import rendered
 from groundwork.served import Served, by_contracts, keep, last
 from groundwork.settings import Settings
 from tests.keep.dbt_project import Project
+from tests.keep.world import make_catalog
 
 TODAY = date(2026, 12, 1)
 YML, ORDERS = "models/models.yml", "models/visualization/orders.sql"
@@ -169,3 +172,16 @@ def test_a_date_that_is_none_is_told(shop: Shop) -> None:
                 "{name: status, data_type: varchar, config: {meta: {deprecated: soon}}}")  # fmt: skip
     with pytest.raises(CatalogError, match=r"orders.status: is deprecated from 'soon', which is no date"):
         shop.serves()
+
+
+def test_what_the_catalog_announces_stands_in_the_base_models_contract(tmp_path: Path) -> None:
+    sources = make_catalog(tmp_path / "catalog")
+    page = (tmp_path / "catalog" / "shop.yml").read_text()
+    page = page.replace("{type: text, pii: true}", "{type: text, pii: true, deprecated: 2026-12-24}")
+    page = page.replace("    table: public.items", "    deprecated: 2027-01-01\n    table: public.items")
+    (tmp_path / "catalog" / "shop.yml").write_text(page)
+    files = rendered(Catalog([load_source(tmp_path / "catalog" / "shop.yml"), sources["payments"]]))
+    base = Path("dbt/models/staging/shop/base")
+    assert "config: {meta: {pii: true, deprecated: 2026-12-24}}" in files[base / "base_shop__customers.yml"]
+    assert "    deprecation_date: 2027-01-01\n" in files[base / "base_shop__items.yml"]
+    assert "deprecat" not in files[base / "base_shop__orders.yml"]
