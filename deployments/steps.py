@@ -141,8 +141,9 @@ def _build(name: str) -> None:
         wanted = _chosen().image
         assert wanted is not None
         repository, _, tag = name.rpartition(":")
-        build = {"buildargs": {}, **wanted.build}
-        build["buildargs"] = {"VERSION": tag, **build["buildargs"]}  # the image's label says what it is
+        build = dict(wanted.build)
+        if build.get("build_backend") != "buildx":  # which calls its arguments otherwise
+            build["buildargs"] = {"VERSION": tag, **build.get("buildargs", {})}
         build_docker_image(image_name=repository, tag=tag, dockerfile=wanted.dockerfile, **build)
     finally:
         client.close()
