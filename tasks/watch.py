@@ -141,14 +141,15 @@ def read_looks(text: str) -> Looks:
 
 def _ledger(settings: Settings) -> dict[str, list[tuple[datetime, int]]]:
     """By source, when each of the newest batches was stored, and its rows; oldest first."""
-    from groundwork.warehouses import LANDING, LEDGER, open_warehouse
+    from groundwork.warehouses import LANDING, LEDGER
+    from tasks.warehouse import platform_warehouse
 
     found: dict[str, list[tuple[datetime, int]]] = {}
-    with open_warehouse(settings, who="watch") as warehouse:
+    with platform_warehouse(settings, "watch") as warehouse:
         if not warehouse.columns(LANDING, LEDGER):
             return found
         rows = warehouse.query(
-            f"select source, stored_at, rows from {LANDING}.{LEDGER}"
+            f'select source, stored_at, "ROWS" from {LANDING}.{LEDGER}'  # a word that Snowflake reserves
             " qualify row_number() over (partition by source order by batch_id desc) <= 2000"
             " order by source, batch_id"
         )

@@ -110,7 +110,7 @@ def test_a_batch_lands_with_the_way_back_from_every_row(place: Place) -> None:
             ("2", None, "insert", "0000000000000001/00000001", "0000000001", key, 1, "r1", stored_at, True),
         ]
         ledger = warehouse.query(
-            "select source, batch_id, rows, objects, operations, events, extract_run_id, load_run_id, manifest from landing._batches"
+            'select source, batch_id, "ROWS", objects, operations, events, extract_run_id, load_run_id, manifest from landing._batches'
         )
         assert ledger == [
             (
@@ -171,7 +171,7 @@ def test_many_batches_land_together_or_not_at_all(place: Place) -> None:
         assert warehouse.query("select id, _batch_id, _row from landing.shop__orders order by id") == [
             ("1", "0000000001", 0), ("2", "0000000002", 0), ("3", "0000000003", 0),
         ]  # fmt: skip
-        ledger = "select batch_id, rows, load_run_id, commit_id from landing._batches order by batch_id"
+        ledger = 'select batch_id, "ROWS", load_run_id, commit_id from landing._batches order by batch_id'
         assert warehouse.query(ledger) == [
             (batch.manifest.name, batch.manifest.rows, run, batch.manifest.commit_id)
             for batch, run in zip(batches, ["together", "again", "again", "again"], strict=True)
