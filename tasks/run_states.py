@@ -130,7 +130,8 @@ class _Sight:
         )
         runs = self.client.read_flow_runs(flow_run_filter=bad, sort=FlowRunSort.END_TIME_DESC, limit=200)
         for run in runs:
-            if run.deployment_id not in repeated:
+            # Its tag tells, even when its deployment is gone, that others were to come after it.
+            if run.deployment_id not in repeated and SCHEDULED not in run.tags:
                 yield from troubles_of(self.client, run, lasting=False)
 
     def waiting(self, deployments: list[DeploymentResponse]) -> Looks:

@@ -15,7 +15,7 @@ def troubled(how: str) -> None:
     """Get into trouble in the way that is asked for; `well` is none."""
     get_run_logger().info("troubled how=%s pid=%d", how, os.getpid())
     if how == "kill":
-        time.sleep(1)  # its log line is sent every half second
+        time.sleep(5)  # its log line is sent every half second; on a busy machine that takes a while
         os.kill(os.getpid(), signal.SIGKILL)
     elif how == "memory":
         soft, hard = resource.getrlimit(resource.RLIMIT_AS)
