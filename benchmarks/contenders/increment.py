@@ -1,6 +1,7 @@
 """The statements of one dbt run of a base model, rolled back.
 
-Argument: duckdb (file), sql (file with the model's compiled query), whole (a full refresh, else what changed).
+Argument: duckdb (file), sql (file with the model's compiled query), whole (a full refresh; else only what
+changed is written).
 """
 
 from __future__ import annotations
