@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 
 ROOT = Path(__file__).parent.parent
-PATIENCE = 900.0
+PATIENCE = 3600.0
 """Seconds after which a run is given up."""
 
 

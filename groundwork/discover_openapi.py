@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
+import msgspec
 import yaml
 from yarl import URL
 
@@ -49,10 +50,11 @@ class Document:
             SourceError: when it is not an OpenAPI document.
         """
         self._where = where
-        try:
-            said = yaml.safe_load(text)
-        except yaml.YAMLError:
-            said = None
+        said: Any = None
+        try:  # JSON is YAML, too, but read as such a large document takes minutes
+            said = msgspec.json.decode(text) if text.lstrip().startswith("{") else yaml.safe_load(text)
+        except (msgspec.MsgspecError, yaml.YAMLError, RecursionError):
+            pass
         if not isinstance(said, dict) or not isinstance(said.get("paths"), dict):
             raise SourceError(where, "is not an OpenAPI document", fix="it is JSON or YAML that has 'paths'")
         self.top: dict[str, Any] = said

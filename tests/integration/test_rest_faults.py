@@ -169,6 +169,15 @@ def test_requests_keep_to_the_pace(serve: Callable[..., Api]) -> None:
     assert time.monotonic() - began >= (len(api.requests) - 1) / 5 - 0.05
 
 
+def test_the_budget_of_a_source_is_one_for_all_its_streams(serve: Callable[..., Api]) -> None:
+    api = serve(failing(0, storm))
+    one = entry(api.url, PAGES, requests_per_second=5)
+    both = one.model_copy(update={"streams": {**one.streams, "papers": one.streams["books"]}})
+    began = time.monotonic()
+    Read(RestSource(both, resolve))
+    assert time.monotonic() - began >= (len(api.requests) - 1) / 5 - 0.05
+
+
 @pytest.mark.parametrize(
     ("status", "told"),
     [

@@ -14,6 +14,8 @@ import pytest
 from demo.prefect_server import PrefectServer
 from demo.s3 import S3Server
 from demo.service import LOOPBACK
+from groundwork.__main__ import main
+from groundwork.catalog import load_source
 from tests.integration.servers.asking import call
 from tests.integration.servers.pipe import Pipe
 from tests.integration.servers.programs import Datasette
@@ -93,3 +95,14 @@ def test_prefects_own_api_is_read_by_filters_in_the_body_of_a_post(
     pipe.run()
     for stream in pipe.entry.streams:
         assert {key: one["name"] for key, one in pipe.alive(stream).items()} == written, stream
+
+
+def test_a_large_document_that_others_wrote_becomes_a_draft_that_loads(
+    prefect_server: PrefectServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Prefect's own OpenAPI document: half a megabyte, some 150 paths, references within references."""
+    assert main(["discover", "prefect", "--openapi", f"{prefect_server.url}/openapi.json"]) == 0
+    (tmp_path / "prefect.yml").write_text(capsys.readouterr().out, encoding="utf-8")
+    entry = load_source(tmp_path / "prefect.yml")
+    states = entry.streams["flow_run_states"]
+    assert states.primary_key == ["id"] and states.columns["timestamp"].type == "timestamp"
