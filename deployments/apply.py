@@ -48,8 +48,6 @@ def apply(
     """
     settings = Settings()
     catalog = load_catalog(settings.catalog)
-    if environment:
-        os.environ[environments.SETTING] = environment
     with get_client(sync_client=True) as client:
         chosen = environments.choose(client, environment)
         if problems := stanzas.problems(template(chosen)[1]):
@@ -58,7 +56,8 @@ def apply(
         made = inventory.Inventory()
         yield from made.noting(_surroundings(client, chosen, catalog, settings, dry_run))
         if deploy:
-            yield from _deploy(client, chosen, dry_run)
+            asked = environment or os.environ.get(environments.SETTING, "") or chosen.name
+            yield from _deploy(client, chosen, asked, dry_run)
         yield from stanzas.prune(client, remove=prune, dry_run=dry_run)
         yield from made.prune(client, remove=prune, dry_run=dry_run)
         yield from _automations(client, dry_run=dry_run, prune=prune)
@@ -87,14 +86,13 @@ def _automations(client: SyncPrefectClient, *, dry_run: bool, prune: bool) -> It
         yield Change("missing", "automations", "all further ones", str(error))
 
 
-def _deploy(client: SyncPrefectClient, chosen: Environment, dry_run: bool) -> Iterator[Change]:
+def _deploy(client: SyncPrefectClient, chosen: Environment, asked: str, dry_run: bool) -> Iterator[Change]:
     """Deploy, and say what that changes: Prefect itself only says what there is after it."""
-    # The steps run in a process of their own; what was asked for may be the path of a file.
-    os.environ.setdefault(environments.SETTING, chosen.name)
     outputs = {"environment": steps.describe(chosen), "built": {"image": steps.image_name(chosen)}}
     changes = list(stanzas.compare(client, outputs))
     if not dry_run:
-        stanzas.deploy()
+        # The steps run in a process of their own; what was asked for may be the path of a file.
+        stanzas.deploy({environments.SETTING: asked})
     yield from changes
 
 

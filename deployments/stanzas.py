@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -73,15 +74,20 @@ def compare(client: SyncPrefectClient, outputs: Mapping[str, Any], *, file: Path
             yield Change("unchanged", "deployment", name)
 
 
-def deploy(file: Path = FILE) -> None:
+def deploy(settings: Mapping[str, str], *, file: Path = FILE) -> None:
     """Run ``prefect --no-prompt deploy --all``.
+
+    Args:
+        settings: environment variables, on top of this process's.
+        file: the stanzas.
 
     Raises:
         GroundworkError: when it fails; its own last lines say why.
     """
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
     command += ["--prefect-file", str(file)]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    environment = {**os.environ, **settings}
+    result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if result.returncode != 0:
         raise GroundworkError(str(file), "cannot be deployed", why=_reason(result.stdout + result.stderr))
 
