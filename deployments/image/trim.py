@@ -9,8 +9,10 @@ import shutil
 import sys
 from pathlib import Path
 
+TESTS = "**/tests"
+"""Of the libraries. dbt has a directory of this name too, but with macros in it."""
+
 UNREAD = (
-    "**/tests",  # of the libraries
     "**/*.pyi",
     "pyarrow/include",
     "numpy/_core/include",
@@ -35,6 +37,7 @@ def main(environment: Path) -> None:
     """Remove, and say how much it was."""
     (packages,) = environment.glob("lib/python3.*/site-packages")
     unread = [found for pattern in UNREAD for found in packages.glob(pattern)]
+    unread += [d for d in packages.glob(TESTS) if not any(d.rglob("*.sql"))]
     unread += [f for f in (packages / LANGUAGES).glob("*.dat") if f.stem not in ("root", "en", "en_US")]
     removed = 0
     for path in unread:

@@ -116,12 +116,14 @@ def test_the_workflow_calls_make_targets_that_exist_and_pins_what_others_wrote()
 
 def test_trimming_takes_tests_and_leaves_packages(tmp_path: Path) -> None:
     packages = tmp_path / "lib/python3.11/site-packages"
-    for path in ("a/tests/test_a.py", "a/core.py", "babel/locale-data/fr.dat", "babel/locale-data/en.dat"):
+    macro = "dbt/include/global_project/macros/materializations/tests/where_subquery.sql"
+    locales = "babel/locale-data/fr.dat", "babel/locale-data/en.dat"
+    for path in ("a/tests/test_a.py", "a/core.py", macro, *locales):
         (packages / path).parent.mkdir(parents=True, exist_ok=True)
         (packages / path).write_text("x")
     trim(tmp_path)
     left = {str(file.relative_to(packages)) for file in packages.rglob("*") if file.is_file()}
-    assert left == {"a/core.py", "babel/locale-data/en.dat"}
+    assert left == {"a/core.py", macro, "babel/locale-data/en.dat"}
 
 
 @contextmanager
