@@ -144,7 +144,6 @@ def _build(name: str) -> None:
         build = dict(wanted.build)
         if build.get("build_backend") != "buildx":  # which calls its arguments otherwise
             build["buildargs"] = {"VERSION": tag, **build.get("buildargs", {})}
-        kept = {"rm": True, **wanted.build}  # containers of the build are not left behind
         build_docker_image(image_name=repository, tag=tag, dockerfile=wanted.dockerfile, **build)
     finally:
         client.close()
