@@ -123,7 +123,7 @@ def test_a_restored_database_goes_on_where_the_world_is_now(world: World, tmp_pa
         replay = client.read_deployment_by_name("replay/replay").id
     with world.worker("first"):
         with world.warehouse():  # the run waits for its turn to write
-            ghost = start_run(replay, source="ops")
+            ghost = start_run(replay, source="ops", transform=False)
             until(lambda: begun(runs_of(replay)), seconds=120, what="the run begins")
             run_block(dump, settings, path=[binaries()])
         assert states(until(lambda: all_ended(replay), seconds=120, what="the run ends")) == ["Completed"]
@@ -137,12 +137,12 @@ def test_a_restored_database_goes_on_where_the_world_is_now(world: World, tmp_pa
     until(no_worker_is_heard_of, seconds=180, what="the dead worker is forgotten")
     told = run_block(after, settings)
     pause_schedules()
-    assert re.search(r"settled crashed=1 forgotten=\d+ freed=[1-9]", told)
+    assert re.search(r"settled crashed=[1-9] forgotten=\d+ freed=[1-9]", told)
     assert "unchanged deployment 'watch'" in told
     assert {run.id: run.state.name for run in runs_of(replay) if run.state} == {ghost.id: "Crashed"}
     assert taken(replay) == 0
     with world.worker("second"):
-        start_run(replay, source="ops")
+        start_run(replay, source="ops", transform=False)
         ended = until(lambda: all_ended(replay), seconds=120, what="the next run")
         assert states(ended) == ["Completed", "Crashed"]
 
