@@ -29,6 +29,7 @@ def filled(account: Account, tmp_path: Path) -> Account:
     return account
 
 
+@pytest.mark.skipif(not WHOLE, reason="takes a minute: make test-snowflake")
 def test_landing_is_filled_by_one_setting_and_replay(filled: Account, tmp_path: Path) -> None:
     here = {"GROUNDWORK_HOME": str(tmp_path), "GROUNDWORK_BUCKET": filled.bucket_url, **filled.s3_environment}
     run_command("groundwork", "load", "shop", environment=here | {"GROUNDWORK_WAREHOUSE": "duckdb"})
