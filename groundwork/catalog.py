@@ -27,9 +27,9 @@ from pydantic import (
 
 from groundwork.durations import Duration
 from groundwork.errors import CatalogError
+from groundwork.postgres_catalog import PostgresConnection
+from groundwork.postgres_catalog import SlotLag as SlotLag
 from groundwork.rest_catalog import RestConnection, RestDeletions, RestEndpoint, check_parents
-from groundwork.settings import Named
-from groundwork.sizes import Size
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
 _TYPE = re.compile(r"text|integer|float|boolean|date|timestamp|json|decimal\(\d{1,2},\d{1,2}\)")
@@ -145,38 +145,6 @@ class Source(_Entry):
     history: str
     update_every: Duration
     description: str = ""
-
-
-class SlotLag(_Entry):
-    """How much log a server may keep for us; see `groundwork.sources.retention`."""
-
-    alert: Size = 5 << 30
-    """From here on `watch` calls for help."""
-    drop: Size | None = None
-    """From here on the slot is dropped, and the tables are copied again by the next run. None: never."""
-
-    @model_validator(mode="after")
-    def _alert_comes_first(self) -> SlotLag:
-        if self.drop is not None and self.drop <= self.alert:
-            raise ValueError("drop: must be more than 'alert', so that somebody hears of it before")
-        return self
-
-
-class PostgresConnection(_Entry):
-    """How to reach a PostgreSQL: a named URL, and what was prepared there."""
-
-    url: Named
-    publication: str = "groundwork"
-    slot: str = Field("", pattern="^[a-z0-9_]{0,63}$")
-    """Name of the replication slot, derived from source and bucket when empty; another ends in ``_b``."""
-    slot_lag: SlotLag = SlotLag()
-    snapshot_connections: int = Field(1, ge=1, le=16)
-    """Connections over which a large table is copied at once. More than one pays only where processors are
-    idle: each loads one of the server's, and a second costs us a quarter more of our own."""
-    failover: bool = False
-    """Let standbys keep a copy of the slot, to go on after a failover (PostgreSQL 17 and later)."""
-    upgraded_from: str = ""
-    """The cluster's system identifier before a pg_upgrade that kept the slot; the error after it names it."""
 
 
 class PostgresStream(Stream):

@@ -1,4 +1,4 @@
-"""A transform that would break what people read refuses before it builds; an announced one goes through."""
+"""A transform that would break what people read refuses before it builds; upkeep, as a flow."""
 
 from __future__ import annotations
 
@@ -62,17 +62,10 @@ def test_a_transform_that_would_break_readers_refuses_and_builds_nothing(
     assert checked.returncode == 1
     assert "visualization.orders.status would be gone" in checked.stderr
 
-    # announced for a day that has come, served with it, and then changed
-    status = "      - {name: status, data_type: varchar, config: {meta: {deprecated: 2026-01-01}}}\n"
-    amount = '      - {name: amount, data_type: "decimal(18,2)"}\n  - name: totals'
-    project.change(
-        "models/models.yml", amount, amount.replace("  - name: totals", status + "  - name: totals")
-    )
-    project.change("models/visualization/orders.sql", "amount from", "amount, 'new' as status from")
-    announced = run(shop_platform, "flows.transform")
-    assert announced.returncode == 0, announced.stderr
-    project.change("models/models.yml", status, "")
-    project.change("models/visualization/orders.sql", ", 'new' as status", "")
-    changed = run(shop_platform, "flows.transform")
-    assert changed.returncode == 0, changed.stderr
-    assert served(tmp_path) == ["id", "amount"]
+
+def test_the_nightly_upkeep_runs_over_every_source(shop_platform: dict[str, str]) -> None:
+    done = run(shop_platform, "flows.keep")
+    assert done.returncode == 0, done.stderr
+    for source in ("shop", "payments", "ops"):
+        assert f"compacted source={source} objects_before=0" in done.stderr
+        assert f"swept source={source} removed=False objects=0" in done.stderr
