@@ -124,6 +124,15 @@ class Pool:
         assert isinstance(run, FlowRun)
         return run
 
+    def run_undisturbed(self, deployment: str, **options: Any) -> FlowRun:
+        """Run a deployment that an automation may be running just now: Prefect then cancels ours, unbegun."""
+        deadline = time.monotonic() + LONGEST_RUN
+        while True:
+            run = self.run(deployment, **options)
+            assert run.state is not None
+            if not run.state.is_cancelled() or time.monotonic() > deadline:
+                return run
+
     def read(self, run: FlowRun | UUID) -> FlowRun:
         """A run as it is now."""
         with get_client(sync_client=True) as client:
