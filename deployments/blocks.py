@@ -19,8 +19,8 @@ from prefect.variables import Variable
 from pydantic import BaseModel
 
 from deployments.changes import Change, differences
-from groundwork.auth_catalog import RefreshTokenAuth
 from groundwork.catalog import Catalog, RestSource
+from groundwork.catalog.auth import RefreshTokenAuth
 from groundwork.settings import Named, Settings
 from groundwork.sources.address import is_loopback
 from tasks.lookup import BUCKET_BLOCK, DBT_BLOCK

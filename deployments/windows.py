@@ -14,10 +14,10 @@ from typing import Any
 
 import yaml
 
+from groundwork.alerts.silence import patience
 from groundwork.catalog import Catalog
 from groundwork.schedules import longest_gap
 from groundwork.settings import Settings
-from groundwork.silence import patience
 
 PER_DEPLOYMENT = "scheduled deployment"
 SCHEDULED = "groundwork-scheduled"

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from groundwork.catalog import AnySource, Catalog, PostgresSource, load_catalog
-from groundwork.errors import CatalogError, GroundworkError, PromiseBroken
-from groundwork.forget_command import add_forget, run_forget
-from groundwork.keep_command import (
+from groundwork.commands.forget import add_forget, run_forget
+from groundwork.commands.keep import (
     add_compact,
     add_lifecycle,
     add_sweep,
@@ -20,7 +19,7 @@ from groundwork.keep_command import (
     run_lifecycle,
     run_sweep,
 )
-from groundwork.replay_command import (
+from groundwork.commands.replay import (
     add_digest,
     add_publish,
     add_replay,
@@ -28,6 +27,7 @@ from groundwork.replay_command import (
     run_publish,
     run_replay,
 )
+from groundwork.errors import CatalogError, GroundworkError, PromiseBroken
 from groundwork.settings import Named, Settings, resolve_from_environment
 
 
@@ -118,9 +118,9 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _broken_promises(file: Path) -> list[str]:
-    from groundwork import compatibility, served
     from groundwork.dbt_turn import parsed
     from groundwork.manifest import now
+    from groundwork.serving import compatibility, served
 
     would = served.by_contracts(parsed(Settings()))
     try:
@@ -166,7 +166,7 @@ def _render(options: argparse.Namespace) -> int:
 def _discover(options: argparse.Namespace) -> int:
     if options.openapi or options.url:
         return _discover_api(options)
-    from groundwork.discover import discover_postgres
+    from groundwork.discovery.tables import discover_postgres
 
     if not options.secret:
         fix = "name the secret of a database's URL, or an API by --openapi or --url"
@@ -177,8 +177,8 @@ def _discover(options: argparse.Namespace) -> int:
 
 
 def _discover_api(options: argparse.Namespace) -> int:
-    from groundwork.discover_openapi import discover_openapi, read_document
-    from groundwork.discover_rest import discover_url
+    from groundwork.discovery.openapi import discover_openapi, read_document
+    from groundwork.discovery.rest import discover_url
 
     auth: dict[str, Any] = {"kind": "none"}
     if options.secret:

@@ -6,12 +6,12 @@ import os
 import uuid
 from collections.abc import Callable, Iterator
 
-from groundwork.auth_catalog import RefreshTokenAuth
 from groundwork.bucket import Bucket
 from groundwork.catalog import AnySource, Catalog, PostgresSource, RestSource
+from groundwork.catalog.auth import RefreshTokenAuth
 from groundwork.errors import BucketError, GroundworkError, KeyTaken
 from groundwork.findings import Finding, doubtful
-from groundwork.rewrite_records import under_way, unfinished
+from groundwork.keep.records import under_way, unfinished
 from groundwork.settings import SECRETS_DIRECTORY, KeepInDirectory, Resolve, Settings, secrets_directory
 from groundwork.sources import examination
 from groundwork.sources.address import Address

@@ -13,9 +13,10 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
-from groundwork import manifest, rewrite_records
+from groundwork import manifest
 from groundwork.bucket import Bucket
 from groundwork.errors import KeyMissing, ObjectDamaged
+from groundwork.keep import records as rewrite_records
 from groundwork.manifest import Manifest, StoredRows
 from groundwork.scratch import scratch
 from groundwork.warehouses import LandingBatch, LandingObject

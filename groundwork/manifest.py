@@ -32,9 +32,9 @@ class StoredRows(BaseModel):
     columns: list[str]
     operations: dict[str, int]
     rewritten: bool = False
-    """Written anew since the batch was committed (`groundwork.rewriting`). The rows then carry `REWRITTEN`
-    themselves, and other batches' rows may lie in the same object: only those of this batch's `_batch_id`
-    are its own, and ``rows``, ``columns`` and ``operations`` count only them."""
+    """Written anew since the batch was committed (`groundwork.keep.rewriting`). The rows then carry
+    `REWRITTEN` themselves, and other batches' rows may lie in the same object: only those of this batch's
+    `_batch_id` are its own, and ``rows``, ``columns`` and ``operations`` count only them."""
 
 
 REWRITTEN = ("_stored_at", "_batch_id", "_file", "_row", "_run_id")

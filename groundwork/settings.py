@@ -184,13 +184,13 @@ class Settings(BaseModel):
     warehouse: Literal["duckdb", "snowflake"] = "duckdb"
     duckdb_path: Path | None = None
     readers_copy: Path | None = None
-    """Where `groundwork.publishing` puts a copy for readers after each build; none when it is not set."""
+    """Where `groundwork.serving.publishing` puts a copy for readers after each build; none when not set."""
     catalog: Path = Path("catalog")
     dbt: Path = Path("dbt")
     runbooks: str = "docs/runbooks.md"
     """Address of the page of runbooks, for the links in mails; e.g. where your repository is shown."""
     patience_seconds: float = 600
-    """How late anything may be, at least, before its silence is a trouble (`groundwork.silence`)."""
+    """How late anything may be, at least, before its silence is a trouble (`groundwork.alerts.silence`)."""
     late_seconds: float = 180
     """How long a run may wait to be taken up."""
     least_free_percent: float = 10

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from prefect import task
 
-from groundwork.troubles import Board, News, Row
+from groundwork.alerts.troubles import Board, News, Row
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from prefect import task
 
 if TYPE_CHECKING:
-    from groundwork import served
     from groundwork.bucket import Bucket
+    from groundwork.serving import served
     from groundwork.settings import Settings
 
 log = logging.getLogger("groundwork.dbt")
@@ -58,8 +58,9 @@ def build(
 
 
 def _build(settings: Settings, select: str, arguments: list[str], context: Context) -> list[dict[str, Any]]:
-    from groundwork import dbt_results, idle, served
+    from groundwork import dbt_results, idle
     from groundwork.dbt_turn import writers_turn
+    from groundwork.serving import served
     from groundwork.warehouses.writer import writer_lock
     from tasks.lookup import platform_bucket, run_id
     from tasks.reports import report_dbt
@@ -89,9 +90,9 @@ def _build(settings: Settings, select: str, arguments: list[str], context: Conte
 
 def _promised(settings: Settings, bucket: Bucket) -> served.Served:
     """What the project would serve; refused when it would break what people read."""
-    from groundwork import compatibility, served
     from groundwork.dbt_turn import parsed
     from groundwork.manifest import now
+    from groundwork.serving import compatibility, served
 
     would = served.by_contracts(parsed(settings, settings.dbt_target))
     compatibility.insist(served.last(bucket), would, now().date())

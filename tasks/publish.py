@@ -8,7 +8,7 @@ from prefect import task
 @task(task_run_name="publish")
 def publish_copy() -> None:
     """Copy the visualization layer to where GROUNDWORK_READERS_COPY says; nothing when it says nothing."""
-    from groundwork.publishing import publish
+    from groundwork.serving.publishing import publish
     from groundwork.settings import Settings
 
     settings = Settings()

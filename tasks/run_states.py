@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from groundwork.alerts.silence import patience, rough
+from groundwork.alerts.troubles import Board, Kind, Trouble, moment
 from groundwork.settings import Settings
-from groundwork.silence import patience, rough
-from groundwork.troubles import Board, Kind, Trouble, moment
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient

@@ -11,15 +11,15 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
-from groundwork.channels import Sender, post, send
+from groundwork.alerts.channels import Sender, post, send
+from groundwork.alerts.notices import Notice, compose, facts_of
 from groundwork.errors import GroundworkError, SettingMissing
-from groundwork.notices import Notice, compose, facts_of
 from groundwork.settings import Named, Settings
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
-    from groundwork.troubles import News, Row
+    from groundwork.alerts.troubles import News, Row
 
 log = logging.getLogger("groundwork.telling")
 
@@ -65,7 +65,7 @@ def _grouped(rows: list[Row], recovered: bool) -> Iterator[tuple[list[Row], bool
 
 
 def _notice(client: SyncPrefectClient, rows: list[Row], recovered: bool, secrets: list[str]) -> Notice:
-    from groundwork.affected import Affected
+    from groundwork.alerts.affected import Affected
     from tasks.trouble import find_affected
 
     notice = Notice(rows, recovered, runbooks=Settings().runbooks, secrets=secrets)

@@ -7,14 +7,14 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
-from groundwork.diagnosis import diagnose
-from groundwork.troubles import Trouble
+from groundwork.alerts.diagnosis import diagnose
+from groundwork.alerts.troubles import Trouble
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.objects import FlowRun, Log
 
-    from groundwork.affected import Affected
+    from groundwork.alerts.affected import Affected
 
 LAST_LINES = 20
 LOOK_EVERY = 2.0
@@ -85,8 +85,8 @@ def find_affected(troubles: list[Trouble]) -> tuple[Affected, list[str]]:
 
     Nothing when bucket and catalog cannot tell: they may be the trouble.
     """
-    from groundwork import affected as touched
     from groundwork import dbt_results
+    from groundwork.alerts import affected as touched
     from groundwork.catalog import load_catalog
     from groundwork.errors import GroundworkError
     from groundwork.settings import Settings

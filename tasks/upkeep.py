@@ -12,8 +12,8 @@ log = logging.getLogger("groundwork.upkeep")
 @task(task_run_name="compact-{source}")
 def compact_source(source: str) -> None:
     """Merge the small objects of a source's settled batches."""
-    from groundwork.compaction import compact
     from groundwork.errors import RewriteUnderWay
+    from groundwork.keep.compaction import compact
     from groundwork.settings import Settings
     from tasks.lookup import platform_bucket, run_id
 
@@ -28,8 +28,8 @@ def compact_source(source: str) -> None:
 @task(task_run_name="sweep-{source}")
 def sweep_source(source: str, remove: bool) -> None:
     """Remove objects that no manifest lists, or only count them."""
+    from groundwork.keep.sweeping import sweep
     from groundwork.settings import Settings
-    from groundwork.sweeping import sweep
     from tasks.lookup import platform_bucket
 
     found = sweep(platform_bucket(Settings()), source, remove=remove)

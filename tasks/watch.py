@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from prefect import task
 
-from groundwork.troubles import Kind, Trouble, moment
+from groundwork.alerts.troubles import Kind, Trouble, moment
 
 if TYPE_CHECKING:
     from groundwork.catalog import AnySource
@@ -48,11 +48,11 @@ def look_at_places() -> Looks:
 @task(task_run_name="look-at-sources")
 def look_at_sources(awake: str = "") -> Looks:
     """Hold the ledger's newest look at each source against how often it is wanted, and what it brought."""
+    from groundwork.alerts.silence import silence, too_little
     from groundwork.catalog import load_catalog
     from groundwork.errors import WarehouseError
     from groundwork.manifest import now
     from groundwork.settings import Settings
-    from groundwork.silence import silence, too_little
 
     settings = Settings()
     looks: Looks = {}

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from groundwork.diagnosis import ADVICE, diagnose
-from groundwork.silence import too_little
-from groundwork.troubles import Board, News, Trouble
+from groundwork.alerts.diagnosis import ADVICE, diagnose
+from groundwork.alerts.silence import too_little
+from groundwork.alerts.troubles import Board, News, Trouble
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -146,7 +146,7 @@ def test_a_night_is_no_trouble_once_one_was_seen() -> None:
 def test_every_kind_of_trouble_has_advice_and_a_section_of_the_runbooks() -> None:
     from typing import get_args
 
-    from groundwork.troubles import Kind
+    from groundwork.alerts.troubles import Kind
     from tests.commands import PROJECT
 
     runbooks = (PROJECT / "docs" / "runbooks.md").read_text(encoding="utf-8")

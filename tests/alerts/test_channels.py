@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from groundwork.channels import Sender, post
+from groundwork.alerts.channels import Sender, post
 
 
 @pytest.fixture

@@ -1,8 +1,9 @@
 """Prefect Cloud on loopback: a real server behind Cloud's addresses, its key, and what only Cloud does.
 
-After docs.prefect.io ("Cloud API overview", "Rate limits", "Service Level Agreements", "Automations"): an address
-per workspace, a bearer key, 429 with Retry-After, automations that mail by themselves, agreements that are
-merged by name. There is no admin API. What it does not say, this refuses, so that a test cannot lean on it.
+After docs.prefect.io ("Cloud API overview", "Rate limits", "Service Level Agreements", "Automations"): an
+address per workspace, a bearer key, 429 with Retry-After, automations that mail by themselves, agreements
+that are merged by name. There is no admin API. What it does not say, this refuses, so that a test cannot
+lean on it.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ import pytest
 from groundwork.bucket import open_bucket
 from groundwork.errors import WarehouseError
 from groundwork.extract import extract
-from groundwork.publishing import publish
+from groundwork.serving.publishing import publish
 from groundwork.settings import Settings
 from groundwork.sources import Checkpoint, Cursors, Rows
 from groundwork.warehouses.duckdb import open_duckdb

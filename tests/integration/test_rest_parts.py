@@ -12,8 +12,8 @@ import pytest
 from aiohttp import web
 
 from groundwork.catalog import RestSource as Entry
+from groundwork.catalog.rest import RestWindows
 from groundwork.errors import SourceError, SourceRefused
-from groundwork.rest_catalog import RestWindows
 from groundwork.sources import Rows
 from groundwork.sources.rest import RestSource, Sizes
 from groundwork.sources.rest.windows import DueWindows

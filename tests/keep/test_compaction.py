@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 from groundwork.bucket import Bucket, open_bucket
-from groundwork.compaction import compact
-from groundwork.erasure import Seal, announce, close, plan, rewrite_bucket
 from groundwork.errors import ObjectDamaged, RewriteUnderWay
+from groundwork.keep.compaction import compact
+from groundwork.keep.erasure import Seal, announce, close, plan, rewrite_bucket
+from groundwork.keep.records import unfinished
+from groundwork.keep.subjects import named
+from groundwork.keep.sweeping import sweep
 from groundwork.load import load
 from groundwork.manifest import latest_id, span
-from groundwork.rewrite_records import unfinished
-from groundwork.subjects import named
-from groundwork.sweeping import sweep
 from groundwork.warehouses.duckdb import open_duckdb
 from tests.keep.killed import Killed, MortalBucket
 from tests.keep.world import World, commit, everything, listed_keys, make_catalog, replayed, without

@@ -9,11 +9,11 @@ import pytest
 
 from groundwork.bucket import open_bucket
 from groundwork.catalog import Catalog, load_source
-from groundwork.compatibility import breaches, insist
 from groundwork.dbt_turn import parsed
 from groundwork.errors import CatalogError, ObjectDamaged, PromiseBroken
 from groundwork.render import rendered
-from groundwork.served import Served, by_contracts, keep, last
+from groundwork.serving.compatibility import breaches, insist
+from groundwork.serving.served import Served, by_contracts, keep, last
 from groundwork.settings import Settings
 from tests.keep.dbt_project import Project
 from tests.keep.world import make_catalog

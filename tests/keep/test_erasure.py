@@ -13,15 +13,24 @@ import pytest
 
 from groundwork.bucket import Bucket, open_bucket
 from groundwork.catalog import Catalog, load_source
-from groundwork.cleansing import cleanse
-from groundwork.erasure import Seal, announce, close, open_erasures, plan, rewrite_bucket, take_up, verify
 from groundwork.errors import CatalogError, KeyChanged, ObjectDamaged, RewriteUnderWay, SettingMissing
 from groundwork.fetching import arriving
-from groundwork.key_index import canonical
+from groundwork.keep.cleansing import cleanse
+from groundwork.keep.erasure import (
+    Seal,
+    announce,
+    close,
+    open_erasures,
+    plan,
+    rewrite_bucket,
+    take_up,
+    verify,
+)
+from groundwork.keep.key_index import canonical
+from groundwork.keep.records import Rewrite
+from groundwork.keep.subjects import named
 from groundwork.load import Loaded, land_group, load, prepare
 from groundwork.manifest import latest_id, span
-from groundwork.rewrite_records import Rewrite
-from groundwork.subjects import named
 from groundwork.warehouses.duckdb import open_duckdb
 from tests.keep.killed import Killed, MortalBucket
 from tests.keep.world import (

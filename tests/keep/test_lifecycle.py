@@ -13,10 +13,10 @@ from moto.server import ThreadedMotoServer
 from demo.s3 import S3Server
 from groundwork.bucket import S3Bucket, s3_client
 from groundwork.digests import PREFIX as DIGESTS
-from groundwork.lifecycle import rules
+from groundwork.keep.lifecycle import rules
+from groundwork.keep.records import rewrite_key
 from groundwork.manifest import manifest_key
-from groundwork.rewrite_records import rewrite_key
-from groundwork.served import KEY as SERVED
+from groundwork.serving.served import KEY as SERVED
 from tests.commands import PROJECT, run_command
 
 READ_AT_ONCE = {"STANDARD", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR"}

@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel
 
 from groundwork.catalog import RestSource, RestStream
-from groundwork.rest_catalog import RestConnection
+from groundwork.catalog.rest import RestConnection
 
 PAGE = (Path(__file__).parents[2] / "docs" / "rest-sources.md").read_text(encoding="utf-8")
 EXAMPLES = [yaml.safe_load(block) for block in re.findall(r"^```yaml\n(.*?)^```", PAGE, re.M | re.S)]

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from groundwork.affected import Affected, by_nodes, by_platform, by_source, sources_of
+from groundwork.alerts.affected import Affected, by_nodes, by_platform, by_source, sources_of
+from groundwork.alerts.channels import Sender
+from groundwork.alerts.masking import masked
+from groundwork.alerts.notices import Notice, compose
+from groundwork.alerts.silence import silence
+from groundwork.alerts.troubles import Row, Trouble
 from groundwork.catalog import load_catalog
-from groundwork.channels import Sender
-from groundwork.masking import masked
-from groundwork.notices import Notice, compose
-from groundwork.silence import silence
-from groundwork.troubles import Row, Trouble
 
 CATALOG = load_catalog(Path(__file__).parents[2] / "catalog")
 NOW = datetime(2026, 11, 22, 12)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from groundwork.auth_catalog import JwtAssertionAuth
+from groundwork.catalog.auth import JwtAssertionAuth
 from groundwork.settings import Named
 from groundwork.sources.rest.auth import Access, Lookup
 from groundwork.sources.rest.endpoints import TokenEndpoint, token_of

@@ -13,9 +13,9 @@ from typing import Protocol
 
 from yarl import URL
 
-from groundwork.auth_catalog import ApiKeyAuth, Auth, BasicAuth, BearerAuth, Value
+from groundwork.catalog.auth import ApiKeyAuth, Auth, BasicAuth, BearerAuth, Value
+from groundwork.catalog.rest import RestConnection
 from groundwork.errors import CatalogError
-from groundwork.rest_catalog import RestConnection
 from groundwork.settings import Named, Resolve
 from groundwork.sources.rest.redaction import Secrets
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from groundwork.auth_catalog import (
+from groundwork.catalog import RestSource
+from groundwork.catalog.auth import (
     ApiKeyAuth,
     BasicAuth,
     BearerAuth,
@@ -15,7 +16,6 @@ from groundwork.auth_catalog import (
     SessionLoginAuth,
     SignatureAuth,
 )
-from groundwork.catalog import RestSource
 from groundwork.settings import Keep
 from groundwork.sources.rest.auth import Access, Credential, Lookup
 from groundwork.sources.rest.grants import ClientCredentials, RefreshToken, SessionLogin

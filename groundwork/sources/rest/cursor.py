@@ -19,8 +19,8 @@ from typing import Any
 
 from msgspec import Raw
 
+from groundwork.catalog.rest import RestCursor
 from groundwork.errors import AnswerUnusable, CatalogError
-from groundwork.rest_catalog import RestCursor
 
 EDGE_LIMIT = 10_000
 """Digests kept in the cursors (16 characters each). Beyond it the oldest records of the edge are

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from groundwork.catalog import RestStream
-from groundwork.rest_catalog import RestEndpoint
+from groundwork.catalog.rest import RestEndpoint
 from groundwork.sources import Rows, Undo
 from groundwork.sources.rest.pull import Moved
 from groundwork.sources.rest.resume import State

@@ -9,7 +9,7 @@ from urllib.parse import quote_plus, urlencode
 
 import msgspec
 
-from groundwork.auth_catalog import Granted, Renewed
+from groundwork.catalog.auth import Granted, Renewed
 from groundwork.errors import AnswerUnusable, SourceRefused
 from groundwork.paths import split_path
 from groundwork.sources.rest.auth import Access, Lookup, address, basic, fits_header

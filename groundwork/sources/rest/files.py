@@ -21,8 +21,8 @@ from typing import Any
 import msgspec
 from yarl import URL
 
-from groundwork.answer_catalog import Expect
 from groundwork.catalog import RestStream
+from groundwork.catalog.answers import Expect
 from groundwork.errors import AnswerUnusable, SourceError
 from groundwork.scratch import scratch
 from groundwork.sources import Rows, Undo

@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 import msgspec
 from yarl import URL
 
-from groundwork.auth_catalog import (
+from groundwork.catalog.auth import (
     ClientCredentialsAuth,
     RefreshTokenAuth,
     SessionLoginAuth,

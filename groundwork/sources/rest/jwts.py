@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import jwt
 
-from groundwork.auth_catalog import Value
+from groundwork.catalog.auth import Value
 from groundwork.errors import CatalogError
 from groundwork.settings import Named
 from groundwork.sources.rest.auth import Lookup

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Raw
 from yarl import URL
 
-from groundwork.answer_catalog import Files
+from groundwork.catalog.answers import Files
 from groundwork.errors import AnswerUnusable, SourceRefused
 from groundwork.paths import split_path
 from groundwork.sources.rest.auth import Access

@@ -16,9 +16,9 @@ import msgspec
 from yarl import URL
 
 from groundwork.catalog import RestStream
+from groundwork.catalog.rest import PLACEHOLDER
 from groundwork.errors import AnswerUnusable, SourceRefused
 from groundwork.paths import split_path
-from groundwork.rest_catalog import PLACEHOLDER
 from groundwork.sources.rest.auth import Access
 from groundwork.sources.rest.records import CutPage, FieldReader
 from groundwork.sources.rest.transport import Answer, Request

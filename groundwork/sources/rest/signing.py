@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from groundwork.auth_catalog import SignatureAuth
+from groundwork.catalog.auth import SignatureAuth
 from groundwork.errors import CatalogError, SourceError
 from groundwork.sources.rest.auth import Lookup, Outgoing, fits_header
 from groundwork.sources.rest.redaction import Secrets

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from groundwork.auth_catalog import Renewed
+from groundwork.catalog.auth import Renewed
 from groundwork.sources.rest.auth import Access, Outgoing
 from groundwork.sources.rest.transport import Client
 

@@ -14,8 +14,8 @@ from typing import TypeVar
 import aiohttp
 from yarl import URL
 
+from groundwork.catalog.rest import RestConnection
 from groundwork.errors import AnswerUnusable, SourceError, SourceRefused, SourceUnreachable
-from groundwork.rest_catalog import RestConnection
 from groundwork.scratch import told
 from groundwork.sources.rest.auth import Access, Credential, Outgoing
 from groundwork.sources.rest.pace import Pace, back_off

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from groundwork.rest_catalog import DAY, RestWindows
+from groundwork.catalog.rest import DAY, RestWindows
 from groundwork.sources.rest.paging import Part
 from groundwork.sources.rest.resume import State
 

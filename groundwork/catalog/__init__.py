@@ -25,11 +25,11 @@ from pydantic import (
     model_validator,
 )
 
+from groundwork.catalog.postgres import PostgresConnection
+from groundwork.catalog.postgres import SlotLag as SlotLag
+from groundwork.catalog.rest import RestConnection, RestDeletions, RestEndpoint, check_parents
 from groundwork.durations import Duration
 from groundwork.errors import CatalogError
-from groundwork.postgres_catalog import PostgresConnection
-from groundwork.postgres_catalog import SlotLag as SlotLag
-from groundwork.rest_catalog import RestConnection, RestDeletions, RestEndpoint, check_parents
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
 _TYPE = re.compile(r"text|integer|float|boolean|date|timestamp|json|decimal\(\d{1,2},\d{1,2}\)")
@@ -92,7 +92,7 @@ class Column(_Entry):
     description: str = ""
     pii: bool = False
     deprecated: date | None = None
-    """From this day on it may leave the catalog, or change its type; see `groundwork.compatibility`."""
+    """From this day on it may leave the catalog, or change its type (`groundwork.serving.compatibility`)."""
     subject: str = Field("", pattern=f"^({_NAME.pattern})?$")
     """Whom its values name, e.g. ``customer``: all columns with one subject hold the same keys, and `forget`
     follows them. On a primary key: the record is such a subject itself."""
@@ -169,7 +169,7 @@ class PostgresSource(Source):
 
 
 class RestStream(Stream, RestEndpoint):
-    """One endpoint that lists records; see `groundwork.rest_catalog` for the words."""
+    """One endpoint that lists records; see `groundwork.catalog.rest` for the words."""
 
     shrink_tolerance: float = Field(0.5, ge=0, le=1)
     """Part of the records of a `full_table` that may vanish between two pulls; 1 lets all go."""

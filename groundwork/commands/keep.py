@@ -32,7 +32,7 @@ def run_compact(options: argparse.Namespace) -> int:
     """Merge small objects, source by source."""
     from groundwork.bucket import open_bucket
     from groundwork.catalog import load_catalog
-    from groundwork.compaction import compact
+    from groundwork.keep.compaction import compact
 
     settings = Settings()
     catalog, bucket = load_catalog(settings.catalog), open_bucket(settings.bucket_url)
@@ -46,7 +46,7 @@ def run_sweep(options: argparse.Namespace) -> int:
     """Say what no manifest lists; remove it when told to."""
     from groundwork.bucket import open_bucket
     from groundwork.catalog import load_catalog
-    from groundwork.sweeping import sweep
+    from groundwork.keep.sweeping import sweep
 
     settings = Settings()
     catalog, bucket = load_catalog(settings.catalog), open_bucket(settings.bucket_url)
@@ -63,7 +63,7 @@ def run_sweep(options: argparse.Namespace) -> int:
 
 def run_lifecycle(options: argparse.Namespace) -> int:
     """Print the rules for this platform's bucket."""
-    from groundwork.lifecycle import rules
+    from groundwork.keep.lifecycle import rules
 
     parts = urlsplit(Settings().bucket_url)
     print(json.dumps(rules(parts.path if parts.scheme == "s3" else "", cold=options.cold), indent=2))

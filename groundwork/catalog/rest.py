@@ -14,8 +14,8 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
 
-from groundwork.answer_catalog import Encoding, Expect, Files, Format
-from groundwork.auth_catalog import Auth, NoAuth, Value
+from groundwork.catalog.answers import Encoding, Expect, Files, Format
+from groundwork.catalog.auth import Auth, NoAuth, Value
 from groundwork.durations import Duration
 
 PLACEHOLDER = re.compile(r"\{parent\.([^{}]+)\}")

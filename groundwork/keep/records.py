@@ -1,7 +1,8 @@
 """The record of a rewrite: what an erasure or a compaction is going to do, has done, and how far it has come.
 
 Records of a source are numbered and never removed, ``<source>/rewrites/0000000001.json``. One that is not
-done keeps others from beginning, so that no two ever replace the same objects. See `groundwork.rewriting`.
+done keeps others from beginning, so that no two ever replace the same objects. See
+`groundwork.keep.rewriting`.
 """
 
 from __future__ import annotations

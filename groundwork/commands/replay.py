@@ -46,7 +46,7 @@ def add_publish(parser: argparse.ArgumentParser) -> None:
 
 def run_publish(options: argparse.Namespace) -> int:
     """Copy what people see into a file that no run ever holds."""
-    from groundwork.publishing import publish
+    from groundwork.serving.publishing import publish
     from groundwork.settings import Settings
 
     print(f"publish: {publish(Settings(), options.file)} tables in {options.file}")

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from groundwork import manifest
 from groundwork.bucket import Bucket
 from groundwork.errors import WarehouseError
+from groundwork.keep.records import Rewrite
 from groundwork.load import table_name
-from groundwork.rewrite_records import Rewrite
 from groundwork.warehouses import LANDING, LandingBatch, Warehouse
 
 log = logging.getLogger(__name__)

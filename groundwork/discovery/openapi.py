@@ -15,9 +15,9 @@ import msgspec
 import yaml
 from yarl import URL
 
-from groundwork import drafting
-from groundwork.drafting import Guess
-from groundwork.drafting import Path as Place
+from groundwork.discovery import drafting
+from groundwork.discovery.drafting import Guess
+from groundwork.discovery.drafting import Path as Place
 from groundwork.errors import SourceError
 
 _TYPES = {"integer": "integer", "number": "float", "boolean": "boolean", "object": "json", "array": "json"}

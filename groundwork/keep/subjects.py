@@ -16,7 +16,7 @@ from groundwork import manifest
 from groundwork.bucket import Bucket
 from groundwork.catalog import AnySource, Catalog, check_streams
 from groundwork.errors import CatalogError
-from groundwork.key_index import IndexedRow, Key, KeyIndex
+from groundwork.keep.key_index import IndexedRow, Key, KeyIndex
 
 
 @dataclass(frozen=True)

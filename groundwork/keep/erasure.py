@@ -16,12 +16,12 @@ from groundwork import manifest
 from groundwork.bucket import Bucket
 from groundwork.catalog import Catalog
 from groundwork.errors import ObjectDamaged, SettingMissing
+from groundwork.keep.records import Rewrite, Sign, advance, begin, read, rewrite_key, unfinished
+from groundwork.keep.rewriting import carry_out, digest_of, planned, taken_up
+from groundwork.keep.subjects import Found, Name, Search
 from groundwork.manifest import StoredRows
-from groundwork.rewrite_records import Rewrite, Sign, advance, begin, read, rewrite_key, unfinished
-from groundwork.rewriting import carry_out, digest_of, planned, taken_up
 from groundwork.scratch import scratch
 from groundwork.settings import Named, Resolve
-from groundwork.subjects import Found, Name, Search
 
 SECRET = Named(secret="erasure-key")
 """Signs the records, and keys the hash of the subject in them."""
@@ -79,7 +79,7 @@ def plan(
     Args:
         catalog: all sources.
         bucket: where their batches are.
-        names: what names the subject, see `groundwork.subjects.named`.
+        names: what names the subject, see `groundwork.keep.subjects.named`.
         seal: the key.
         value: the subject's value, for its hash.
         run_id: on whose behalf.

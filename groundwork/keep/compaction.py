@@ -14,17 +14,17 @@ from datetime import datetime, timedelta
 from groundwork import manifest
 from groundwork.bucket import Bucket
 from groundwork.extract import OBJECT_BYTES
+from groundwork.keep.records import Rewrite, advance, begin, under_way, unfinished, unsigned
+from groundwork.keep.rewriting import carry_out, planned, taken_up
 from groundwork.manifest import Manifest, StoredRows
-from groundwork.rewrite_records import Rewrite, advance, begin, under_way, unfinished, unsigned
-from groundwork.rewriting import carry_out, planned, taken_up
 
 SETTLED = timedelta(days=1)
 """Batches that are younger are left alone: loads may be about to read them."""
 AT_LEAST = 16
 """Fewer objects than this are not worth a rewrite."""
 _SIZES = (OBJECT_BYTES >> 10, OBJECT_BYTES >> 6, OBJECT_BYTES >> 2)
-"""Objects are merged with their like, smallest first: sixteen of one size make one that is beyond it, so that a
-row is not rewritten each time this runs, but about once per size."""
+"""Objects are merged with their like, smallest first: sixteen of one size make one that is beyond it, so
+that a row is not rewritten each time this runs, but about once per size."""
 _BATCHES = 1000
 """Batches of one rewrite, so that its record stays small."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from groundwork.troubles import Kind
+from groundwork.alerts.troubles import Kind
 
 RUNBOOKS = "docs/runbooks.md"
 

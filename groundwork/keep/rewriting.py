@@ -19,9 +19,8 @@ from groundwork import manifest
 from groundwork.bucket import Bucket
 from groundwork.errors import KeyChanged
 from groundwork.fetching import fetch
-from groundwork.manifest import Manifest, StoredRows, batch_name, manifest_key
-from groundwork.merging import Merged, Piece, merge
-from groundwork.rewrite_records import (
+from groundwork.keep.merging import Merged, Piece, merge
+from groundwork.keep.records import (
     Replacement,
     Rewrite,
     Sign,
@@ -32,6 +31,7 @@ from groundwork.rewrite_records import (
     under_way,
     unsigned,
 )
+from groundwork.manifest import Manifest, StoredRows, batch_name, manifest_key
 from groundwork.scratch import scratch
 
 log = logging.getLogger(__name__)

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 from groundwork.bucket import Bucket
 from groundwork.catalog import Catalog
 from groundwork.errors import CatalogError
-from groundwork.rewrite_records import Rewrite
+from groundwork.keep.records import Rewrite
 from groundwork.settings import Settings
 
 if TYPE_CHECKING:
-    from groundwork.erasure import Seal
+    from groundwork.keep.erasure import Seal
 
 
 def add_forget(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +45,7 @@ def run_forget(options: argparse.Namespace) -> int:
     """Say what would be rewritten, or do it; or what the other words ask for."""
     from groundwork.bucket import open_bucket
     from groundwork.catalog import load_catalog
-    from groundwork.erasure import Seal
+    from groundwork.keep.erasure import Seal
     from groundwork.settings import resolve_from_environment
 
     settings = Settings().into(options.into)
@@ -63,8 +63,8 @@ def run_forget(options: argparse.Namespace) -> int:
 def _forget(
     catalog: Catalog, bucket: Bucket, settings: Settings, seal: Seal, options: argparse.Namespace
 ) -> int:
-    from groundwork.erasure import announce, plan
-    from groundwork.subjects import named
+    from groundwork.keep.erasure import announce, plan
+    from groundwork.keep.subjects import named
 
     if not options.column and not options.subject:
         fix = "name a column (shop.customers.id) or a kind of subject (--subject customer)"
@@ -105,7 +105,7 @@ def _tell(record: Rewrite) -> None:
 
 def _resume(catalog: Catalog, bucket: Bucket, settings: Settings, seal: Seal) -> int:
     """Finish, or withdraw, what was cut short."""
-    from groundwork.erasure import open_erasures, take_up
+    from groundwork.keep.erasure import open_erasures, take_up
 
     for records in open_erasures(bucket, catalog):
         ours = take_up(bucket, records, seal)
@@ -120,7 +120,7 @@ def _resume(catalog: Catalog, bucket: Bucket, settings: Settings, seal: Seal) ->
 
 def _finish(bucket: Bucket, settings: Settings, records: Sequence[Rewrite], seal: Seal) -> None:
     """From announced to done: bucket, landing and staging, what follows them, digests."""
-    from groundwork.erasure import close, rewrite_bucket
+    from groundwork.keep.erasure import close, rewrite_bucket
 
     records = rewrite_bucket(bucket, list(records), seal.sign)
     deleted = _cleanse(bucket, settings, records)
@@ -130,7 +130,8 @@ def _finish(bucket: Bucket, settings: Settings, records: Sequence[Rewrite], seal
 
 
 def _cleanse(bucket: Bucket, settings: Settings, records: Sequence[Rewrite]) -> int:
-    from groundwork import cleansing, dbt_turn, digests
+    from groundwork import dbt_turn, digests
+    from groundwork.keep import cleansing
     from groundwork.warehouses import open_warehouse
 
     models = cleansing.base_models(records)
@@ -149,7 +150,7 @@ def _cleanse(bucket: Bucket, settings: Settings, records: Sequence[Rewrite]) -> 
 
 
 def _again(catalog: Catalog, bucket: Bucket, settings: Settings, seal: Seal) -> int:
-    from groundwork.erasure import verify
+    from groundwork.keep.erasure import verify
 
     records = [
         record
@@ -163,7 +164,7 @@ def _again(catalog: Catalog, bucket: Bucket, settings: Settings, seal: Seal) -> 
 
 
 def _verify(catalog: Catalog, bucket: Bucket, seal: Seal) -> int:
-    from groundwork.erasure import verify
+    from groundwork.keep.erasure import verify
 
     unfinished = 0
     for source in catalog:

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from groundwork.drafting import PERSONAL, head
+from groundwork.discovery.drafting import PERSONAL, head
 from groundwork.errors import SourceError
 from groundwork.sources.address import Address
 from groundwork.sources.wire import Connection

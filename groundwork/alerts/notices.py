@@ -1,7 +1,7 @@
 """Notices: what went wrong, since when, what it touches, what to do; and that it is over. One mail each.
 
 The subject begins with what it is about, so that a mailbox sorted by subject shows a source's troubles and
-their ends side by side. No secret and no row value leaves the house: `groundwork.masking`.
+their ends side by side. No secret and no row value leaves the house: `groundwork.alerts.masking`.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from datetime import datetime
 from email.message import EmailMessage
 from typing import Any
 
-from groundwork.affected import Affected
-from groundwork.channels import Sender
-from groundwork.diagnosis import ADVICE, RUNBOOKS, runbook
-from groundwork.masking import folded, masked
-from groundwork.silence import rough
-from groundwork.troubles import COMES_AND_GOES, Row, moment
+from groundwork.alerts.affected import Affected
+from groundwork.alerts.channels import Sender
+from groundwork.alerts.diagnosis import ADVICE, RUNBOOKS, runbook
+from groundwork.alerts.masking import folded, masked
+from groundwork.alerts.silence import rough
+from groundwork.alerts.troubles import COMES_AND_GOES, Row, moment
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from groundwork.errors import PromiseBroken
-from groundwork.served import Served, ServedRelation
+from groundwork.serving.served import Served, ServedRelation
 
 
 @dataclass(frozen=True)

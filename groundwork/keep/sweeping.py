@@ -13,7 +13,7 @@ from datetime import timedelta
 
 from groundwork import manifest
 from groundwork.bucket import Bucket, StoredObject
-from groundwork.rewrite_records import unfinished
+from groundwork.keep.records import unfinished
 
 AGE = timedelta(days=2)
 """Younger objects are left alone: clocks differ, and a rewrite may be about to list them."""

@@ -1,7 +1,7 @@
 """What is served: the tables people read, their columns and types, by the contracts of dbt's models.
 
 It is stored after each transform that succeeded, and the next one is held against it before it builds
-(`groundwork.compatibility`), so that nobody's dashboard breaks by surprise.
+(`groundwork.serving.compatibility`), so that nobody's dashboard breaks by surprise.
 """
 
 from __future__ import annotations

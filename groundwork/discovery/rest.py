@@ -14,9 +14,9 @@ from typing import Any
 import msgspec
 from yarl import URL
 
-from groundwork import drafting
 from groundwork.catalog import RestSource, RestStream
-from groundwork.drafting import Guess, Path
+from groundwork.discovery import drafting
+from groundwork.discovery.drafting import Guess, Path
 from groundwork.errors import AnswerUnusable, SourceError
 from groundwork.settings import Resolve
 from groundwork.sources.rest.auth import Access, Lookup, open_access

@@ -1,0 +1,1 @@
+"""Troubles: what is wrong, whom it concerns, and how it is told."""

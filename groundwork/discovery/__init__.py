@@ -1,0 +1,1 @@
+"""Drafts of catalog entries, written from what a source shows."""

@@ -1,0 +1,1 @@
+"""What happens to what is kept: a subject forgotten, small objects packed, leftovers swept away."""
