@@ -1,4 +1,4 @@
-"""The canonical digest of a table: the same numbers from every warehouse that `test_warehouse` knows.
+"""The canonical digest of a table in DuckDB, type by type; `test_digests` holds every warehouse to the same.
 
 What is expected is written out here by hand and hashed in Python, so that no warehouse is its own judge.
 """
@@ -6,19 +6,22 @@ What is expected is written out here by hand and hashed in Python, so that no wa
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 from groundwork.errors import WarehouseError
 from groundwork.warehouses.canonical import Digest, digest_of
-from tests.contracts.test_warehouse import WAREHOUSES, Open
+from groundwork.warehouses.duckdb import DuckDB, open_duckdb
+
+Open = Callable[[], AbstractContextManager[DuckDB]]
 
 
-@pytest.fixture(params=WAREHOUSES)
-def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
-    return WAREHOUSES[request.param](tmp_path)
+@pytest.fixture
+def opened(tmp_path: Path) -> Open:
+    return lambda: open_duckdb(tmp_path / "warehouse.duckdb", who="a test")
 
 
 def expected(rows: Iterable[str]) -> Digest:
