@@ -90,7 +90,7 @@ def test_batches_are_told_in_order_from_a_number_on(bucket: Bucket) -> None:
         (b"{}", r"is not a manifest. \d fields are wrong or missing"),
         (
             batch(1).model_dump_json().replace('"version":1', '"version":99').encode(),
-            "has format 99, this Groundwork reads up to 1",
+            "has format 99, this Groundwork reads up to 2",
         ),
     ],
 )
