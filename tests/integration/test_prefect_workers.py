@@ -26,7 +26,10 @@ from demo.prefect_server import PrefectServer, PrefectWorker
 from tests.capture import PASSWORD, ROLE, Capture, Database
 from tests.integration.deploying import all_ended, at_once, deploy_flow, runs_of, start_run, states, until
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(not os.environ.get("GROUNDWORK_TEST_DEPLOY"), reason="make test-deploy"),
+]
 
 SECONDS = int(os.environ.get("GROUNDWORK_TEST_DEPLOY_SECONDS", "15"))
 """For how long the schedules start runs."""

@@ -269,7 +269,7 @@ def test_a_snapshot_that_waits_for_old_transactions_says_so(
     items.assert_equal_to_the_source()
 
 
-def test_the_watch_flow_finds_a_slot_that_holds_too_much_and_that_it_is_over(
+def test_the_watch_finds_a_slot_that_holds_too_much_and_that_it_is_over(
     items: Limited, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tasks.watch import look_at_slots
@@ -290,6 +290,7 @@ def test_the_watch_flow_finds_a_slot_that_holds_too_much_and_that_it_is_over(
     (found,) = look_at_slots.fn()["slot shop"].values()
     assert (found.kind, found.source) == ("slot lag", "shop")
     assert re.search(r"shop: slot 'groundwork_shop_.*slot_lag.alert 1 MB", found.what)
+    database.sql("insert into items values (500, 'something to commit')")
     items.run()
     assert look_at_slots.fn() == {"slot shop": {}}
 
