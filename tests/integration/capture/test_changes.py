@@ -10,7 +10,7 @@ import pytest
 
 from demo.postgres import Postgres
 from groundwork.errors import CatalogError, SlotLost, SourceRefused
-from groundwork.sources import changes, postgres, wire
+from groundwork.sources import changes, incoming, postgres
 from tests.capture import Capture, Database, needs
 
 Captures = Callable[..., Capture]
@@ -517,7 +517,7 @@ def test_transactions_stay_whole_across_batches(
     items: Capture, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(changes, "BATCH_ROWS", 50)
-    monkeypatch.setattr(wire, "CHUNK", 4096)
+    monkeypatch.setattr(incoming, "CHUNK", 4096)
     for size in (1, 49, 120, 3, 60, 1, 1):
         database.sql(
             f"insert into items select 1000 + max(id) + i, 'x', {size}, '' from items, generate_series(1, {size}) i group by i"
@@ -534,7 +534,7 @@ def test_transactions_stay_whole_across_batches(
 def test_many_small_buffers_give_the_same_as_one(
     items: Capture, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wire, "CHUNK", 4096)
+    monkeypatch.setattr(incoming, "CHUNK", 4096)
     monkeypatch.setattr(changes, "BATCH_ROWS", 50)
     for number in range(8):
         database.sql(

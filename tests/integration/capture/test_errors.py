@@ -25,7 +25,7 @@ from groundwork.errors import (
     SourceRefused,
     SourceUnreachable,
 )
-from groundwork.sources import copytext, pgoutput, wire
+from groundwork.sources import copytext, incoming, pgoutput, wire
 from tests.capture import PASSWORD, ROLE, Capture, Database, process
 
 Captures = Callable[..., Capture]
@@ -200,7 +200,7 @@ def test_a_connection_that_is_cut_in_the_middle(
     if when == "log":
         items.run()
     items.database.sql("insert into items select i, repeat('x', 100) from generate_series(1000, 60000) i")
-    monkeypatch.setattr(wire, "CHUNK", 1 << 16)
+    monkeypatch.setattr(incoming, "CHUNK", 1 << 16)
     owner, name = {"copy": (copytext, "decode"), "log": (pgoutput.Decoder, "decode")}[when]
     original, seen = getattr(owner, name), []
 
@@ -335,7 +335,7 @@ def test_a_silent_reader_gives_signs_of_life(items: Capture, monkeypatch: pytest
     items.database.sql("insert into items select i, repeat('x', 100) from generate_series(1000, 40000) i")
     monkeypatch.setitem(wire.PINNED, "wal_sender_timeout", "2s")
     monkeypatch.setattr(wire, "_SIGN_OF_LIFE_SECONDS", 0.2)
-    monkeypatch.setattr(wire, "CHUNK", 1 << 18)
+    monkeypatch.setattr(incoming, "CHUNK", 1 << 18)
     original = pgoutput.Decoder.decode
 
     def slow(*arguments: Any) -> Any:
