@@ -357,7 +357,7 @@ SCRIPT = """
             return result
         setattr(owner, name, patched)
 
-    from groundwork import bucket, extract, load, manifest
+    from groundwork import bucket, extract, fetching, load, manifest
     from groundwork.errors import GroundworkError
     from groundwork.sources import changes, copying, copytext, pgoutput, postgres, reading, slot, snapshot, wire
     from groundwork.warehouses import duckdb

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -22,6 +24,12 @@ from queue import Empty, Queue
 from typing import Any, Self
 
 VERSION = "/2018-06-01/runtime"
+
+
+def _gone(request: BaseHTTPRequestHandler) -> bool:
+    """Whether who asked has hung up."""
+    readable, _, _ = select.select([request.connection], [], [], 0)
+    return bool(readable) and not request.connection.recv(1, socket.MSG_PEEK)
 
 
 @dataclass
@@ -115,11 +123,14 @@ class LambdaRuntime:
             return
         self._running = None
         self._asked.set()
-        while not self._closing.is_set():
+        while not self._closing.is_set() and not _gone(request):
             try:
                 invocation = self._next.get(timeout=0.1)
             except Empty:
                 continue
+            if _gone(request):  # a function that was ended while it waited takes nothing from the next one
+                self._next.put(invocation)
+                return
             self._running = invocation
             self._asked.clear()
             headers = {

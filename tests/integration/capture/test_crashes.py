@@ -98,8 +98,8 @@ def test_killed_while_reading_the_log(items: Capture, database: Database, moment
         "between two tables": "dying(duckdb.DuckDB, '_insert', 2)",
         "before the ledger": "dying(duckdb.DuckDB, '_enter')",
         "after the ledger and before the commit": "dying(duckdb.DuckDB, '_enter', after=True)",
-        "after the first batch": "dying(duckdb.DuckDB, 'land', after=True)",
-        "between batches": "dying(duckdb.DuckDB, 'land', 2)",
+        "after the first batch": "fetching.GROUP_ROWS = 1; dying(duckdb.DuckDB, 'land', after=True)",
+        "between batches": "fetching.GROUP_ROWS = 1; dying(duckdb.DuckDB, 'land', 2)",
     }.items(),
     ids=lambda moment: moment[0],
 )
