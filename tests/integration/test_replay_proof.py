@@ -32,7 +32,11 @@ from tests.landing import ROOT, Dbt
 TIMES = int(os.environ.get("GROUNDWORK_TEST_REPLAYS", "1"))
 KEYS, ROUNDS = 40, 2
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600 + 400 * TIMES)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(600 + 400 * TIMES),
+    pytest.mark.skipif("GROUNDWORK_TEST_REPLAYS" not in os.environ, reason="takes minutes: make test-replay"),
+]
 
 
 class Random:

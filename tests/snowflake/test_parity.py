@@ -25,15 +25,12 @@ from tests.snowflake.account import Account
 from tests.snowflake.comparing import ROOT, dbt, differences
 
 WHOLE = bool(os.environ.get("GROUNDWORK_TEST_SNOWFLAKE"))
-SOME = [
-    "--select",
-    "+stg_payments__payments",
-    "+stg_shop__orders",
-    "+stg_shop__page_views",
-    "stg_ledger__batches",
-]
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(3000),
+    pytest.mark.skipif(not WHOLE, reason="takes minutes: make test-snowflake"),
+]
 
 
 @dataclass
@@ -46,7 +43,7 @@ class Both:
 
     def run(self, *words: str) -> None:
         for name, environment in self.environments.items():
-            dbt(environment, self.target / name, *words, "--quiet", *([] if WHOLE else SOME))
+            dbt(environment, self.target / name, *words, "--quiet")
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +103,6 @@ def test_a_difference_of_one_letter_is_told(both: Both) -> None:
             other.query(back)
 
 
-@pytest.mark.skipif(not WHOLE, reason="takes minutes: make test-snowflake")
 def test_a_full_refresh_gives_what_growing_gave(both: Both) -> None:
     with both.snowflake() as warehouse:
         grown = digests.take(warehouse, "grown")
