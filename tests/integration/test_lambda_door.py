@@ -150,10 +150,10 @@ def test_an_event_ingests_one_source_and_the_next_one_goes_on_in_the_same_proces
 def test_near_its_time_limit_it_commits_what_is_done_and_the_next_event_goes_on(
     runtime: LambdaRuntime, place: Place
 ) -> None:
-    place.library.delay = 1.0  # 40 pages: 40 seconds, which is more than the function has, its start included
-    stopped, output = one_event(runtime, place, {"source": "books"}, seconds=24)
+    place.library.delay = 1.0  # 40 pages: 40 seconds, which is more than the function has
+    stopped, output = one_event(runtime, place, {"source": "books"}, seconds=12)
     assert stopped.kind == "response", output
-    assert stopped.body["complete"] is False and stopped.seconds < 24
+    assert stopped.body["complete"] is False and stopped.seconds < 12
     done = place.ids()
     assert 0 < len(done) < BOOKS and set(done.values()) == {1}
     assert "time is up source=books the next run goes on" in output
