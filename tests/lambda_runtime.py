@@ -23,6 +23,8 @@ from pathlib import Path
 from queue import Empty, Queue
 from typing import Any, Self
 
+from tests.conditions import until
+
 VERSION = "/2018-06-01/runtime"
 
 
@@ -98,7 +100,10 @@ class LambdaRuntime:
 
     def invoke(self, function: Function, event: Any, *, seconds: float) -> Invocation:
         """Send an event and wait for what becomes of it; the function is killed at the deadline."""
-        wait_until(lambda: self._asked.is_set() or self.init_error or not function.is_running, 60)
+        until(
+            lambda: self._asked.is_set() or self.init_error or not function.is_running,
+            what="the function asks or ends",
+        )
         if not self._asked.is_set():
             kind = "init error" if self.init_error else "exited"
             return Invocation(event, "", 0, kind=kind, body=self.init_error)
@@ -229,17 +234,3 @@ def lambda_environment(runtime: LambdaRuntime) -> dict[str, str]:
         "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
         "TZ": ":UTC",
     }
-
-
-def wait_until(condition: Any, seconds: float) -> Any:
-    """What the condition gives once it is true.
-
-    Raises:
-        TimeoutError: after so many seconds.
-    """
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"not in {seconds} seconds")
-        time.sleep(0.02)
-    return found

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from demo.postgres import Postgres
 from demo.service import LOOPBACK
+from tests.conditions import until
 
 PATIENCE_SECONDS = 60.0
 
@@ -55,20 +55,12 @@ class Standby(Postgres):
 
     def wait(self, condition: str) -> None:
         """Wait for a condition in SQL."""
-        until(lambda: bool(self.sql(condition)[0][0]), condition)
+        until(lambda: bool(self.sql(condition)[0][0]), what=condition)
 
     def promote(self) -> None:
         """Make it a primary."""
         self.sql("select pg_promote(true, 60)")
         self.wait("select not pg_is_in_recovery()")
-
-
-def until(condition: Callable[[], bool], what: str) -> None:
-    """Wait for a condition, for a bounded time."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, f"not in {PATIENCE_SECONDS:.0f} seconds: {what}"
-        time.sleep(0.05)
 
 
 @contextmanager

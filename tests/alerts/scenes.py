@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from prefect.client.orchestration import get_client
 
-from tests.alerts.stage import until
+from tests.conditions import until
 
 if TYPE_CHECKING:
     from tests.alerts.stage import Stage

@@ -12,8 +12,7 @@ import re
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
 from email.message import EmailMessage
@@ -45,6 +44,7 @@ from groundwork.warehouses import open_warehouse
 from tests.alerts.small_platform import small_platform
 from tests.capture import PASSWORD, ROLE, Database
 from tests.commands import PROJECT, run_command
+from tests.conditions import until
 
 SHORT = {
     "GROUNDWORK_PATIENCE_SECONDS": "5",
@@ -326,16 +326,6 @@ class Stage:
     def mails(self) -> list[EmailMessage]:
         """All mails so far, those of the dead man's switch last."""
         return [*self.mail.mailbox.messages(), *self.second_mail.mailbox.messages()]
-
-
-def until(condition: Callable[[], Any], *, seconds: float, what: str) -> Any:
-    """What the condition gives once it is true."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found := condition():
-            return found
-        time.sleep(0.3)
-    raise TimeoutError(f"{what}: not in {seconds:.0f} seconds")
 
 
 def plain(mail: EmailMessage) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
@@ -18,6 +17,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 from demo.platform import Platform
 from demo.service import free_port
 from tests.commands import PROJECT, run_command
+from tests.conditions import until
 from tests.docker.engine import BASE, HARDENED, Engine
 
 TAG = "groundwork-deployed:tested"
@@ -44,20 +44,6 @@ ENVIRONMENT: dict[str, Any] = {
     "queues": {"default": {"priority": 2}, "alerts": {"priority": 1}},
     "limits": {"groundwork-dbt": {"limit": 1}},
 }
-
-
-def until(condition: Callable[[], Any], *, seconds: float, what: str) -> Any:
-    """What the condition gives once it is true.
-
-    Raises:
-        TimeoutError: naming what did not happen.
-    """
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{what}: not in {seconds:.0f} seconds")
-        time.sleep(0.1)
-    return found
 
 
 class Pool:

@@ -13,7 +13,8 @@ import pytest
 from prefect.client.schemas.objects import FlowRun
 
 from tests.commands import run_command
-from tests.docker.pool import ENVIRONMENT, TAG, Pool, all_deployments, until
+from tests.conditions import until
+from tests.docker.pool import ENVIRONMENT, TAG, Pool, all_deployments
 
 COLD_START = 5.0
 """Seconds from the container's start to the run's Running, on two cores that do nothing else."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -16,16 +15,6 @@ from tests.commands import PROJECT
 
 T = TypeVar("T")
 HELD = "tests/integration/held_flows.py"
-
-
-def until(condition: Callable[[], T], *, seconds: float, what: str) -> T:
-    """What the condition gives once it is true."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found := condition():
-            return found
-        time.sleep(0.2)
-    raise TimeoutError(f"{what}: not in {seconds} seconds")
 
 
 def deploy_flow(

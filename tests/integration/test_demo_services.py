@@ -7,8 +7,7 @@ import signal
 import smtplib
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from email.message import EmailMessage
 from pathlib import Path
 
@@ -21,15 +20,9 @@ from demo.mailbox import USER, MailServer
 from demo.postgres import Postgres
 from demo.s3 import S3Server
 from demo.service import LOOPBACK, Service, ServiceError
+from tests.conditions import until
 
 pytestmark = pytest.mark.timeout(120)
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not so after {seconds} seconds"
-        time.sleep(0.05)
 
 
 def family(service: Service) -> list[psutil.Process]:
@@ -114,7 +107,11 @@ def test_nothing_is_left_when_the_owner_is_killed(tmp_path: Path) -> None:
     assert pid in [process.pid for process in processes]
     os.kill(owner.pid, signal.SIGKILL)
     owner.communicate()
-    wait_until(lambda: not any(process.is_running() for process in processes))
+    until(
+        lambda: not any(process.is_running() for process in processes),
+        seconds=20,
+        what="all processes end",
+    )
 
 
 def test_what_a_service_leaves_behind_is_ended_with_it(tmp_path: Path) -> None:

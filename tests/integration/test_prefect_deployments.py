@@ -24,7 +24,8 @@ from deployments import stanzas
 from deployments.apply import apply as apply_everything
 from groundwork.errors import SettingMissing
 from tests.commands import PROJECT, pause_schedules, run_command
-from tests.integration.deploying import all_ended, at_once, deploy_flow, start_run, states, until
+from tests.conditions import until
+from tests.integration.deploying import all_ended, at_once, deploy_flow, start_run, states
 
 
 def outcomes(report: str) -> set[str]:

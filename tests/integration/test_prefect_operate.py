@@ -10,8 +10,9 @@ import pytest
 from prefect.client.orchestration import get_client
 
 from demo.prefect_server import PrefectWorker
+from tests.conditions import until
 from tests.fenced import commands, run_block
-from tests.integration.deploying import all_ended, deploy_flow, runs_of, start_run, states, until
+from tests.integration.deploying import all_ended, deploy_flow, runs_of, start_run, states
 
 PAGE = "runbooks.md"
 

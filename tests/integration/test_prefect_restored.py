@@ -23,8 +23,9 @@ from demo.postgres import Postgres, binaries
 from demo.prefect_server import PrefectServer, PrefectWorker, create_prefect_database
 from groundwork.warehouses.duckdb import open_duckdb
 from tests.commands import PROJECT, pause_schedules, run_command
+from tests.conditions import until
 from tests.fenced import commands, run_block
-from tests.integration.deploying import all_ended, deploy_flow, runs_of, start_run, states, until
+from tests.integration.deploying import all_ended, deploy_flow, runs_of, start_run, states
 
 pytestmark = [
     pytest.mark.timeout(900),

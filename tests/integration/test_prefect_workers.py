@@ -24,7 +24,8 @@ from prefect.client.schemas.schedules import IntervalSchedule
 from demo.postgres import Postgres
 from demo.prefect_server import PrefectServer, PrefectWorker
 from tests.capture import PASSWORD, ROLE, Capture, Database
-from tests.integration.deploying import all_ended, at_once, deploy_flow, runs_of, start_run, states, until
+from tests.conditions import until
+from tests.integration.deploying import all_ended, at_once, deploy_flow, runs_of, start_run, states
 
 pytestmark = [
     pytest.mark.timeout(900),

@@ -15,7 +15,8 @@ from groundwork.errors import SlotLost, SourceBusy, SourceRefused
 from groundwork.extract import open_source
 from groundwork.sources import changes
 from tests.capture import PASSWORD, ROLE, Capture, Database, needs
-from tests.standby import Standby, busy, until
+from tests.conditions import until
+from tests.standby import Standby, busy
 from tests.versions.servers import chosen
 
 Pair = tuple[Postgres, Standby]
@@ -175,7 +176,7 @@ def test_after_a_failover_the_promoted_server_is_read_on(
     source.run()
     database.sql("insert into items values (101, 'read before', null)")
     source.run()
-    until(kept(primary, failing_over, source), "the slot is kept on the standby")
+    until(kept(primary, failing_over, source), what="the slot is kept on the standby")
     database.sql("update items set t = 'read from the new one' where id < 50; delete from items where id = 7")
     failing_over.wait_until_replayed()
     primary.kill()
@@ -196,7 +197,7 @@ def test_a_failover_that_lost_what_was_read_is_refused(
     primary.sql("select pg_reload_conf()")
     source = Failover(database, tmp_path, items=("public.items", ["id"]))
     source.run()
-    until(kept(primary, failing_over, source), "the slot is kept on the standby")
+    until(kept(primary, failing_over, source), what="the slot is kept on the standby")
     failing_over.stop()
     database.sql("insert into items select i, 'lost' from generate_series(1000, 3000) i")
     source.run()
