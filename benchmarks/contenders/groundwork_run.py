@@ -46,6 +46,7 @@ def import_everything(asked: dict[str, Any]) -> None:
     import pyarrow.parquet
 
     import groundwork.extract
+    import groundwork.idle
     import groundwork.load
     import groundwork.sources.postgres
     import groundwork.warehouses.duckdb
@@ -71,12 +72,16 @@ def extract(asked: dict[str, Any]) -> dict[str, Any]:
 def load(asked: dict[str, Any]) -> dict[str, Any]:
     from groundwork.bucket import open_bucket
     from groundwork.catalog import load_catalog
-    from groundwork.load import load
+    from groundwork.idle import load_if_new
+    from groundwork.settings import Settings
     from groundwork.warehouses.duckdb import open_duckdb
 
+    os.environ["GROUNDWORK_DUCKDB_PATH"] = asked["duckdb"]
+    settings = Settings()
     entry = load_catalog(Path(asked["catalog"]))[asked["source"]]
-    with open_duckdb(Path(asked["duckdb"]), who="bench") as warehouse:
-        done = load(entry, open_bucket(asked["bucket"]), warehouse)
+    done = load_if_new(
+        entry, open_bucket(asked["bucket"]), settings, lambda: open_duckdb(settings.duckdb_file, who="bench")
+    )
     return {"rows": sum(done.rows.values()), "batches": len(done.batches)}
 
 
