@@ -8,27 +8,21 @@ from __future__ import annotations
 
 import logging
 import time
-import uuid
-from collections import Counter
 from collections.abc import Collection
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from groundwork import catalog, manifest, time_limit
+from groundwork import catalog, drafts, manifest, time_limit
+from groundwork.batch import OpenBatch
 from groundwork.bucket import Bucket
 from groundwork.errors import GroundworkError, StreamsQuarantined
-from groundwork.manifest import Manifest, StoredRows, batch_name
-from groundwork.objects import METADATA, OpenObject, completed
+from groundwork.manifest import Manifest
 from groundwork.scratch import scratch
 from groundwork.settings import Keep, Resolve
-from groundwork.sources import Checkpoint, Cursors, Rows, Source, Undo, quarantined
+from groundwork.sources import Cursors, Rows, Source, Undo, quarantined
 
 log = logging.getLogger(__name__)
-
-OBJECT_BYTES = 64 << 20
-"""An object is closed when its file has grown to this many bytes."""
 
 
 @dataclass
@@ -136,10 +130,12 @@ def extract(
     with _claimed(source), scratch() as directory:
         # Only now: what another run committed while we waited for it counts.
         state = manifest.latest(bucket, entry.source)
-        last = state.batch_id if state else 0
         stale = state is None or manifest.now() - state.stored_at >= entry.update_every
-        batch = OpenBatch(bucket, entry.source, last + 1, run_id, directory)
-        cursors: Cursors = state.cursors if state else {}
+        draft = None
+        if getattr(source, "drafts", False) and not (full_refresh or refresh):
+            draft = drafts.found(bucket, entry.source, state)
+        batch = OpenBatch(bucket, entry.source, state, run_id, directory, draft)
+        cursors: Cursors = draft.cursors if draft else state.cursors if state else {}
         asked: list[dict[str, Any]] = []
         if full_refresh or refresh:
             again = () if full_refresh else refresh
@@ -158,18 +154,25 @@ def extract(
                     continue
                 if isinstance(item, Undo):
                     batch.abandon()
-                    batch = OpenBatch(bucket, entry.source, batch.batch_id, run_id, directory)
+                    batch = OpenBatch(bucket, entry.source, state, run_id, directory)
+                    continue
+                if not item.whole:
+                    item.events, asked = asked + item.events, []
+                    batch.keep(item)
+                    if time_limit.is_near():
+                        report.complete = False
+                        break
                     continue
                 report.quarantined = quarantined(item.cursors)
                 # A quiet source is confirmed once per update_every: that is how the ledger knows we looked.
                 if batch.rows or item.events or item.heartbeat or stale:
                     item.events, asked = asked + item.events, []
-                    committed = batch.commit(item)
+                    state = batch.commit(item)
                     item.committed = True
-                    _count(report, committed)
+                    _count(report, state)
                     longest, began = max(longest, time.monotonic() - began), time.monotonic()
                     stale = False
-                    batch = OpenBatch(bucket, entry.source, committed.batch_id + 1, run_id, directory)
+                    batch = OpenBatch(bucket, entry.source, state, run_id, directory)
         finally:
             close = getattr(reading, "close", None)
             if close:
@@ -209,90 +212,3 @@ def _count(report: Extracted, committed: Manifest) -> None:
         report.bytes += stored.bytes
     for operation, count in committed.operations.items():
         report.operations[operation] = report.operations.get(operation, 0) + count
-
-
-class OpenBatch:
-    """A batch being written: objects go to the bucket, and mean nothing until `commit`."""
-
-    def __init__(self, bucket: Bucket, source: str, batch_id: int, run_id: str, directory: Path) -> None:
-        """Begin; nothing is written before the first rows."""
-        self._bucket, self._source, self.batch_id = bucket, source, batch_id
-        self._run_id, self._directory = run_id, directory
-        self._started_at, self._mark = manifest.now(), uuid.uuid4().hex[:8]
-        self._open: dict[str, OpenObject] = {}
-        self._stored: list[StoredRows] = []
-        self._parts: Counter[str] = Counter()
-        self._rows: Counter[str] = Counter()
-
-    @property
-    def rows(self) -> int:
-        """Rows added so far, over all streams."""
-        return self._rows.total()
-
-    def add(self, rows: Rows) -> None:
-        """Append rows to their stream's object; store the object when it is large enough."""
-        table = completed(rows, self.batch_id, self._rows[rows.stream])
-        self._rows[rows.stream] += table.num_rows
-        current = self._open.get(rows.stream)
-        if current and current.schema != table.schema:
-            self._store(rows.stream)
-            current = None
-        if current is None:
-            path = self._directory / f"{rows.stream}-{self.batch_id}.parquet"
-            current = self._open[rows.stream] = OpenObject(path, table.schema)
-        current.append(table)
-        if current.bytes >= OBJECT_BYTES:
-            self._store(rows.stream)
-
-    def abandon(self) -> None:
-        """Let go of what is open; what was stored already has no manifest and is never read."""
-        for stream in list(self._open):
-            done = self._open.pop(stream)
-            done.close()
-            done.path.unlink(missing_ok=True)
-
-    def commit(self, checkpoint: Checkpoint) -> Manifest:
-        """Store what is open, then the manifest: from here on the batch happened."""
-        for stream in list(self._open):
-            self._store(stream)
-        committed = Manifest(
-            source=self._source,
-            batch_id=self.batch_id,
-            cursors=checkpoint.cursors,
-            objects=self._stored,
-            events=checkpoint.events,
-            slot=checkpoint.slot,
-            started_at=self._started_at,
-            stored_at=manifest.now(),
-            run_id=self._run_id,
-        )
-        manifest.commit(self._bucket, committed)
-        log.info(
-            "committed source=%s batch=%s rows=%d objects=%d",
-            self._source, committed.name, committed.rows, len(self._stored),
-        )  # fmt: skip
-        return committed
-
-    def _store(self, stream: str) -> None:
-        done = self._open.pop(stream)
-        part = self._parts[stream]
-        self._parts[stream] += 1
-        # The writer's mark keeps two runs that race for one batch from ever writing the same key.
-        name = f"part-{part:05d}-{self._mark}.parquet"
-        key = f"{self._source}/data/{stream}/{batch_name(self.batch_id)}/{name}"
-        try:
-            sha256 = done.close()
-            self._bucket.put(key, done.path)
-            self._stored.append(
-                StoredRows(
-                    stream=stream,
-                    key=key,
-                    rows=done.rows,
-                    bytes=done.bytes,
-                    sha256=sha256,
-                    columns=[name for name in done.schema.names if name not in METADATA],
-                    operations=dict(done.operations),
-                )
-            )
-        finally:
-            done.path.unlink(missing_ok=True)

@@ -63,6 +63,7 @@ def run_forget(options: argparse.Namespace) -> int:
 def _forget(
     catalog: Catalog, bucket: Bucket, settings: Settings, seal: Seal, options: argparse.Namespace
 ) -> int:
+    from groundwork import drafts
     from groundwork.keep.erasure import announce, plan
     from groundwork.keep.subjects import named
 
@@ -71,6 +72,8 @@ def _forget(
         raise CatalogError("forget", "needs to know where the subject's key stands", fix=fix)
     if options.yes:
         _resume(catalog, bucket, settings, seal)
+        for source in catalog:  # a pull that was cut short is read anew, without the subject
+            drafts.purge(bucket, source)
     value = options.value or _asked()
     names = named(catalog, options.column, options.subject, value)
     records = plan(catalog, bucket, names, seal, value)

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from groundwork import manifest
+from groundwork.batch import OBJECT_BYTES
 from groundwork.bucket import Bucket
-from groundwork.extract import OBJECT_BYTES
 from groundwork.keep.records import Rewrite, advance, begin, under_way, unfinished, unsigned
 from groundwork.keep.rewriting import carry_out, planned, taken_up
 from groundwork.manifest import Manifest, StoredRows

@@ -58,17 +58,26 @@ class Checkpoint:
     """Commit even without rows, so that the cursors move."""
     slot: dict[str, Any] = field(default_factory=dict)
     """How much log the source held back for us; kept in the manifest, and no reason to write one."""
+    whole: bool = True
+    """False when these rows are no batch yet: they are kept as a draft, and the next run goes on from these
+    cursors only if no batch was committed meanwhile (`groundwork.drafts`)."""
     committed: bool = False
     """Set by `groundwork.extract` when the manifest is durable."""
 
 
 @dataclass(frozen=True)
 class Undo:
-    """The rows since the last checkpoint never were: they hold a part of a stream that cannot be read."""
+    """The rows since the last batch never were.
+
+    They hold a part of a stream that cannot be read, or a beginning that does not go with what follows.
+    """
 
 
 class Source(Protocol):
-    """Anything that can be read from a position on."""
+    """Anything that can be read from a position on.
+
+    A source with an attribute ``drafts`` that is true may go on with a batch that it began.
+    """
 
     def read(self, cursors: Cursors) -> Iterator[Rows | Checkpoint | Undo]:
         """Yield what is new since ``cursors``, ending with a `Checkpoint` when caught up."""

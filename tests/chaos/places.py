@@ -22,7 +22,7 @@ EXTRACT = {
     "making the slot permanent": "groundwork.sources.slot:make_permanent",
     "starting the stream": "groundwork.sources.wire:Connection.start_stream",
     "receiving the log": "groundwork.sources.wire:Connection.receive",
-    "adding rows to an object": "groundwork.extract:OpenBatch.add",
+    "adding rows to an object": "groundwork.batch:OpenBatch.add",
     "putting an object": "groundwork.bucket:S3Bucket.put",
     "putting the manifest": "groundwork.bucket:S3Bucket.put_if_absent",
     "acknowledging": "groundwork.sources.wire:Connection.acknowledge",

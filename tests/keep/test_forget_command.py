@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import json
 import random
@@ -20,10 +21,12 @@ import polars as pl
 import pytest
 
 from demo.s3 import S3Server
-from groundwork import dbt_turn
+from groundwork import dbt_turn, drafts, manifest
 from groundwork.__main__ import main
 from groundwork.bucket import Bucket, S3Bucket
 from groundwork.digests import newest
+from groundwork.drafts import Draft
+from groundwork.manifest import StoredRows
 from groundwork.settings import Settings
 from tests.commands import PROJECT
 from tests.keep.dbt_project import FILES, Project
@@ -114,19 +117,35 @@ def names_in(bodies: list[bytes]) -> int:
     return sum(NAME.encode() in text for text in texts)
 
 
+def leave_draft(bucket: Bucket) -> None:
+    """What a pull that was cut short has of the subject."""
+    key, body = "payments/data/payments/0000000002/part-00000-abandoned.parquet", NAME.encode()
+    bucket.put(key, body)
+    digest = hashlib.sha256(body).hexdigest()
+    stored = StoredRows(
+        stream="payments", key=key, rows=1, bytes=len(body), sha256=digest, columns=[], operations={}
+    )
+    begun = Draft(
+        source="payments", batch_id=2, after="", cursors={}, objects=[stored], events=[],
+        started_at=manifest.now(), run_id="",
+    )  # fmt: skip
+    drafts.save(bucket, begun)
+
+
 def test_a_killed_command_is_finished_without_the_name_and_nothing_is_left(platform: Platform) -> None:
     for source in ("shop", "payments"):
         platform.run("load", source)
     dbt_turn.build(Settings(), ["run", "--quiet"])
     everybody = platform.warehouse("select count(*) from visualization.customers")[0][0]
-    assert names_in(platform.every_version()) == 2
+    leave_draft(platform.world.bucket)
+    assert names_in(platform.every_version()) == 3
     assert NAME.encode() in (platform.home / "warehouse.duckdb").read_bytes()
 
     dry = platform.run("forget", "--subject", "customer", stdin="7\n")
     assert "shop: 2 rows in 2 objects of 1 batches" in dry
     assert "payments: 1 rows in 1 objects of 1 batches" in dry
     assert "nothing was changed" in dry
-    assert names_in(platform.every_version()) == 2
+    assert names_in(platform.every_version()) == 3
 
     command = [sys.executable, "-m", "groundwork", "forget", "shop.customers.id", "--value", "7", "--yes"]
     process = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

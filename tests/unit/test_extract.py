@@ -13,11 +13,12 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
+from groundwork import batch, manifest
 from groundwork import extract as extracting
-from groundwork import manifest
 from groundwork.bucket import Bucket, open_bucket
 from groundwork.errors import GroundworkError, SourceUnreachable
 from groundwork.extract import extract
+from groundwork.objects import METADATA
 from groundwork.sources import Checkpoint, Cursors, Rows
 from tests.capture import entry
 
@@ -71,7 +72,7 @@ def test_rows_get_their_metadata_and_keep_their_order(bucket: Bucket) -> None:
         (r["id"], r["_operation"], r["_sequence"], r["_unchanged"], r["_committed_at"]) for r in contents["a"]
     ] == [(str(n + 1), "insert", f"{1:016x}/{n:08x}", None, None) for n in range(3)]
     assert isinstance(contents["a"][0]["_extracted_at"], datetime)
-    assert list(contents["a"][0]) == ["id", *extracting.METADATA]
+    assert list(contents["a"][0]) == ["id", *METADATA]
     newest = manifest.latest(bucket, "shop")
     assert newest is not None
     assert (newest.cursors, newest.run_id) == ({"a": 1}, "r")
@@ -159,7 +160,7 @@ def test_a_change_of_shape_begins_another_object(bucket: Bucket) -> None:
 
 
 def test_large_streams_become_several_objects(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extracting, "OBJECT_BYTES", 1000)
+    monkeypatch.setattr(batch, "OBJECT_BYTES", 1000)
     extract(
         ENTRY,
         Told(*(rows("a", *(str(n) for n in range(i, i + 500))) for i in range(0, 2000, 500)), Checkpoint({})),

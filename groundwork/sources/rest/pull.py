@@ -3,14 +3,11 @@
 An incremental pull commits as it goes: each checkpoint holds the position of the next page, so a killed pull
 costs what was read since. The highest cursor value counts only once the pull has come to its end, because
 pages need not be in its order; until then ``began`` keeps where the pull started from.
-
-A full_table pull is one batch: it says what is gone by what it does not hold, so half of it would be wrong.
+The pull of a whole table is in `groundwork.sources.rest.whole`.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -21,10 +18,10 @@ import msgspec
 
 from groundwork import time_limit
 from groundwork.catalog import RestStream
-from groundwork.errors import AnswerUnusable, SourceError
+from groundwork.errors import SourceError
 from groundwork.sources import Rows
 from groundwork.sources.rest.cursor import Edge, instants, keys
-from groundwork.sources.rest.frames import OpenFrame, truncate_row
+from groundwork.sources.rest.frames import OpenFrame
 from groundwork.sources.rest.pages import Page
 from groundwork.sources.rest.paging import Pager, PagesAstray, fingerprint
 from groundwork.sources.rest.records import FieldReader
@@ -52,6 +49,8 @@ class Moved:
     events: list[dict[str, Any]]
     must: bool = False
     """Commit it even if no rows came."""
+    whole: bool = True
+    """False for a place to go on from in a batch that is not whole yet."""
 
 
 class Meter:
@@ -206,66 +205,9 @@ class IncrementalPull:
         self._events += paging_events(self._name, page)
 
 
-def read_everything(
-    name: str, stream: RestStream, pages: Iterator[Page], where: str, sizes: Sizes,
-    state: Mapping[str, Any],
-) -> Iterator[Rows | Moved]:  # fmt: skip
-    """Read a full_table stream: a truncate row, then every record, as one batch.
-
-    A stream that fits in one frame and says the same as last time yields nothing; so does one whose API says
-    that nothing changed (304). A larger one is handed on before its end is known.
-
-    Raises:
-        AnswerUnusable: when fewer records came than the tolerance allows; nothing is committed then.
-    """
-    frame = OpenFrame("snapshot", deleted_reader(stream))
-    digest, count, sent = hashlib.blake2b(digest_size=16), 0, False
-    meter, begun, page = Meter(sizes), time.monotonic(), None
-    for page in pages:
-        if page.unchanged:
-            log.info("nothing changed stream=%s status=304", name)
-            yield Moved(dict(state), [])
-            return
-        if page.cut.records:
-            if not sent:
-                digest.update(b"\n".join(page.cut.records) + b"\n")
-            frame.add(page.cut, page.request, None, [])
-            count += len(page.cut.records)
-        if meter.frame_is_full(frame):
-            if not sent:
-                yield truncate_row(name)
-                log.info("no place to go on from stream=%s why='a full_table is one batch'", name)
-            sent = True
-            yield meter.rows(name, frame)
-    before = state.get("records")
-    _check_shrinking(count, before, stream.shrink_tolerance, where)
-    said = "" if sent else base64.b64encode(digest.digest()).decode()
-    if sent or said != state.get("digest"):
-        if not sent and (count or before):
-            yield truncate_row(name)
-        if frame.rows:
-            yield meter.rows(name, frame)
-    log.info(
-        "pulled stream=%s pages=%d records=%d seconds=%.1f",
-        name, page.number if page else 0, count, time.monotonic() - begun,
-    )  # fmt: skip
-    validators = page.validators.state if page else {}
-    yield Moved({"records": count, "digest": said, **validators}, paging_events(name, page))
-
-
 def deleted_reader(stream: RestStream) -> FieldReader | None:
     """Reads what only deleted records have, where the catalog names it."""
     return FieldReader(stream, stream.deleted) if stream.deleted else None
-
-
-def _check_shrinking(count: int, before: int | None, tolerance: float, where: str) -> None:
-    if before is None or count >= before * (1 - tolerance):
-        return
-    raise AnswerUnusable(
-        where, f"{count} records came, where the last pull had {before}",
-        why="what does not come counts as deleted, so a broken answer would delete it",
-        fix="if so many are really gone, raise the stream's shrink_tolerance for one run",
-    )  # fmt: skip
 
 
 def paging_events(stream: str, last: Page | None) -> list[dict[str, Any]]:

@@ -24,15 +24,19 @@ from groundwork.sources.rest.pages import Page, PageReader
 from groundwork.sources.rest.paging import WHOLE, Pager, Part, Position
 from groundwork.sources.rest.parents import Values, Waiting, parts_of
 from groundwork.sources.rest.parts import PartedPull, all_pages, read_children, read_windows
-from groundwork.sources.rest.pull import IncrementalPull, Moved, Sizes, read_everything
-from groundwork.sources.rest.resume import Walk
+from groundwork.sources.rest.pull import IncrementalPull, Moved, Sizes
+from groundwork.sources.rest.resume import Walk, going_on
 from groundwork.sources.rest.transport import Client
+from groundwork.sources.rest.whole import Pages, WholePull
 
 log = logging.getLogger(__name__)
 
 
 class RestSource:
     """An HTTP API, read as its catalog entry says."""
+
+    drafts = True
+    """A whole table is one batch, and is gone on with where it was cut short."""
 
     def __init__(
         self,
@@ -104,6 +108,7 @@ class RestSource:
         wrote = False
         for item in self._stream(loop, client, name, states):
             if isinstance(item, Undo):
+                wrote = False
                 yield item
                 continue
             if isinstance(item, Rows):
@@ -111,6 +116,9 @@ class RestSource:
                 for noted in children.values():
                     noted.note(item)
                 yield item
+                continue
+            if not item.whole:
+                yield Checkpoint({**states, name: item.state}, item.events, whole=False)
                 continue
             states[name] = item.state
             if not whole:
@@ -170,10 +178,7 @@ class RestSource:
         kept = NONE if stream.parent else Validators.kept(state)
         walk = self._walk(loop, client, stream, where, kept, fields)
         if stream.replication == "full_table":
-            parts = parts_of(stream, self._parents.pop(name, [])) if stream.parent else [WHOLE]
-            pagers = (pager(None, part) for part in parts)
-            pages = all_pages(name, stream, pagers, walk)
-            return read_everything(name, stream, pages, where, self._sizes, state)
+            return self._whole(name, stream, pager, walk, may_write).read(state)
         if stream.windows or stream.parent:
             pull = PartedPull(name, stream, lambda part: pager(None, part), walk, self._sizes, may_write)
             return (
@@ -182,6 +187,18 @@ class RestSource:
                 else read_children(pull, stream, state, where)
             )
         return IncrementalPull(name, stream, pager, walk, where, self._sizes, may_write).read(state)
+
+    def _whole(
+        self, name: str, stream: catalog.RestStream, pager: Callable[[str | None, Part], Pager], walk: Walk,
+        may_write: Callable[[str], bool],
+    ) -> WholePull:  # fmt: skip
+        why_not = "all its records are needed to read its children" if self._entry.children(name) else ""
+        pages: Pages = lambda place: going_on(name, walk, pager(None, WHOLE), place)  # noqa: E731
+        if stream.parent:
+            why_not = "it is read for each of its parents"
+            parts = parts_of(stream, self._parents.pop(name, []))
+            pages = lambda _: all_pages(name, stream, (pager(None, part) for part in parts), walk)  # noqa: E731
+        return WholePull(name, stream, pages, self._named(name), self._sizes, may_write, why_not)
 
     def _deletions(
         self, loop: BackgroundLoop, client: Client, name: str, stream: catalog.RestStream, state: Any
