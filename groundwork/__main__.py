@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import logging
 import sys
 from collections.abc import Callable, Sequence
@@ -93,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("key", help="column=value")
     sql = add("sql", _sql, "run one statement in the warehouse and print its rows")
     sql.add_argument("statement")
+    sql.add_argument("--csv", action="store_true", help="print them as CSV")
     return parser
 
 
@@ -263,18 +265,22 @@ def _sql(options: argparse.Namespace) -> int:
     from groundwork.warehouses import open_warehouse
 
     settings = Settings()
-    if not settings.duckdb_file.exists():
+    if settings.warehouse == "duckdb" and not settings.duckdb_file.exists():
         fix = "run `make demo`, or load a source, first"
         raise CatalogError(str(settings.duckdb_file), "there is no warehouse yet", fix=fix)
     with open_warehouse(settings, who="sql", read_only=True) as warehouse:
-        _print_rows(warehouse.query(options.statement))
+        names, rows = warehouse.ask(options.statement)
+    texts = [["" if value is None else str(value) for value in row] for row in rows]
+    if options.csv:
+        csv.writer(sys.stdout, lineterminator="\n").writerows([names, *texts])
+    else:
+        _print_table(names, texts)
     return 0
 
 
-def _print_rows(rows: list[tuple[Any, ...]]) -> None:
-    texts = [["" if value is None else str(value) for value in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
-    for row in texts:
+def _print_table(names: list[str], rows: list[list[str]]) -> None:
+    widths = [max(map(len, column)) for column in zip(names, *rows, strict=True)]
+    for row in (names, ["-" * width for width in widths], *rows):
         print("  ".join(f"{text:<{width}}" for text, width in zip(row, widths, strict=True)).rstrip())
 
 

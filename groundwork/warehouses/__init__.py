@@ -126,6 +126,9 @@ class Warehouse(Protocol):
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Run one statement (``?`` for parameters) and return its rows."""
 
+    def ask(self, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
+        """Run one statement and return the names of its columns, and its rows."""
+
     def columns(self, schema: str, table: str) -> list[str]:
         """Column names of a table, empty when it does not exist."""
 

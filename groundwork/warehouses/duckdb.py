@@ -97,6 +97,11 @@ class DuckDB:
         with self._told():
             return self.connection.execute(sql, list(parameters)).fetchall()
 
+    def ask(self, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:  # noqa: D102
+        with self._told():
+            answer = self.connection.execute(sql)
+            return [name for name, *_ in answer.description or ()], answer.fetchall()
+
     def columns(self, schema: str, table: str) -> list[str]:  # noqa: D102
         found = self.query(
             "select column_name from duckdb_columns()"

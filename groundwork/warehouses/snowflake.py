@@ -64,6 +64,10 @@ class Snowflake:
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:  # noqa: D102
         return self._session.query(sql, parameters)
 
+    def ask(self, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:  # noqa: D102
+        names, rows = self._session.ask(sql)
+        return [told_name(name) for name in names], rows
+
     def columns(self, schema: str, table: str) -> list[str]:  # noqa: D102
         if schema == LANDING:
             return [told_name(name) for name in self._landing().get(stored_name(table), {}).values()]

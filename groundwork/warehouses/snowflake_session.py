@@ -49,9 +49,13 @@ class Session:
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Run one statement (``?`` for parameters) and return its rows."""
+        return self.ask(sql, parameters)[1]
+
+    def ask(self, sql: str, parameters: Sequence[Any] = ()) -> tuple[list[str], list[tuple[Any, ...]]]:
+        """The same, and the names of the columns before the rows."""
         with self._told(), self._begun().cursor() as cursor:
             cursor.execute(sql, list(parameters) or None)
-            return [tuple(row) for row in cursor.fetchall()]
+            return [column.name for column in cursor.description], [tuple(row) for row in cursor.fetchall()]
 
     def changed(self, sql: str, parameters: Sequence[Any]) -> int:
         """Run one statement and return how many rows it changed."""

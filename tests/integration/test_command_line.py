@@ -98,18 +98,26 @@ def test_a_secret_without_a_value_is_one_clear_line(command: Command) -> None:
     assert "SHOP_DATABASE_URL" in line
 
 
+def rows(done: subprocess.CompletedProcess[str]) -> list[str]:
+    """What was printed below the names."""
+    names, rule, *values = done.stdout.splitlines()
+    assert names.split() == ["_batch_id", "count(id)"] and set(rule) == {"-", " "}
+    return " ".join(values).split()
+
+
 def test_extract_load_full_refresh_and_replay_end_with_the_same_rows(command: Command, shop: Shop) -> None:
     for words in (("extract", "shop"), ("load", "shop")):
         assert (done := command(*words)).returncode == 0, done.stderr
     ((orders,),) = shop.server.sql("select count(*) from orders", database="shop")
     counted = "select _batch_id, count(id) from landing.shop__orders group by 1 order by 1"
-    assert command("sql", counted).stdout.split() == ["0000000001", str(orders)]
+    assert rows(command("sql", counted)) == ["0000000001", str(orders)]
     for words in (("full-refresh", "shop"), ("load", "shop")):
         assert (done := command(*words)).returncode == 0, done.stderr
-    twice = command("sql", counted).stdout.split()
+    twice = rows(command("sql", counted))
     assert twice == ["0000000001", str(orders), "0000000002", str(orders)]
     assert (done := command("replay", "shop", "--landing-only")).returncode == 0, done.stderr
-    assert command("sql", counted).stdout.split() == twice
+    assert rows(command("sql", counted)) == twice
+    assert command("sql", "select 1 as a, null as b, 'x,y' as c", "--csv").stdout == 'a,b,c\n1,,"x,y"\n'
 
 
 def test_explain_says_which_columns_there_are(command: Command) -> None:

@@ -41,8 +41,8 @@ def test_landing_is_filled_by_one_setting_and_replay(filled: Account, tmp_path: 
     again = run_command("groundwork", "replay", "shop", "--landing-only", environment=there)
     assert "replay shop: 2 batches" in again
     assert run_command("groundwork", "digest", environment=there).split() == told.split()
-    with open_snowflake(filled.login, who="look") as warehouse:
-        assert warehouse.count("landing", "shop__orders") == 6
+    counted = "select count(*) as orders from landing.shop__orders"
+    assert run_command("groundwork", "sql", counted, "--csv", environment=there) == "orders\n6\n"
 
 
 def test_an_idle_load_opens_no_session(filled: Account, tmp_path: Path) -> None:
