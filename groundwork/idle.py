@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 
@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from groundwork.bucket import Bucket
 from groundwork.catalog import AnySource
 from groundwork.errors import KeyMissing
+from groundwork.ledger import Batches, newest_batches
 from groundwork.load import Loaded, load
 from groundwork.manifest import manifest_key, now
 from groundwork.reconciliation import refuse_gap
@@ -44,6 +45,8 @@ class Note(BaseModel):
     """The newest batch per source."""
     built: str = ""
     """Of a build: what was built, by which models."""
+    newest: Batches | None = None
+    """Of a source whose warehouse is paid for by time: its newest batches, for who watches."""
 
 
 def state(settings: Settings) -> str:
@@ -58,7 +61,10 @@ def state(settings: Settings) -> str:
     return f"{found.st_ino}-{found.st_size}-{found.st_mtime_ns}"
 
 
-def note(bucket: Bucket, settings: Settings, about: str, batches: dict[str, int], built: str = "") -> None:
+def note(
+    bucket: Bucket, settings: Settings, about: str, batches: dict[str, int], built: str = "",
+    newest: Batches | None = None,
+) -> None:  # fmt: skip
     """Leave a note for the next run; to be called once the warehouse is closed.
 
     Args:
@@ -67,8 +73,9 @@ def note(bucket: Bucket, settings: Settings, about: str, batches: dict[str, int]
         about: a source, or ``transform``.
         batches: the newest batch per source that is in the warehouse.
         built: of a build, see `Note.built`.
+        newest: of a source, see `Note.newest`.
     """
-    left = Note(state=state(settings), at=now(), batches=batches, built=built)
+    left = Note(state=state(settings), at=now(), batches=batches, built=built, newest=newest)
     bucket.put(_key(settings, about), left.model_dump_json().encode())
 
 
@@ -78,9 +85,8 @@ def nothing_new(bucket: Bucket, settings: Settings, about: str, built: str = "")
     Raises:
         ObjectDamaged: when a manifest is missing among others.
     """
-    try:
-        left = Note.model_validate_json(bucket.get(_key(settings, about)))
-    except (KeyMissing, ValidationError):
+    left = _read(bucket, settings, about)
+    if left is None:
         return False
     if left.state != state(settings) or left.built != built or not left.state:
         return False
@@ -107,9 +113,44 @@ def load_if_new(
         return Loaded(entry.source)
     with open_() as warehouse:
         report = load(entry, bucket, warehouse, run_id=run_id)
-        newest = warehouse.loaded(entry.source)
-    note(bucket, settings, entry.source, {entry.source: newest})
+        last = warehouse.loaded(entry.source)
+        newest = newest_batches(warehouse).get(entry.source, []) if paid_by_time(settings) else None
+    note(bucket, settings, entry.source, {entry.source: last}, newest=newest)
     return report
+
+
+def watched(bucket: Bucket, settings: Settings, sources: Collection[str], open_: Open) -> dict[str, Batches]:
+    """The newest batches of each source; by notes where the warehouse is paid for by time.
+
+    Raises:
+        BucketError: when the bucket does not answer.
+        WarehouseError: when the warehouse does not.
+    """
+    notes: dict[str, Batches] = {}
+    if paid_by_time(settings):
+        read = {source: _read(bucket, settings, source) for source in sources}
+        notes = {source: left.newest for source, left in read.items() if left and left.newest is not None}
+        if len(notes) == len(sources):
+            return notes
+    with open_() as warehouse:
+        found = newest_batches(warehouse)
+        loaded = {source: warehouse.loaded(source) for source in set(sources) - set(notes)}
+    if paid_by_time(settings):
+        for source, last in loaded.items():
+            note(bucket, settings, source, {source: last}, newest=found.get(source, []))
+    return found
+
+
+def paid_by_time(settings: Settings) -> bool:
+    """Whether a session costs money as long as it, or what it woke, is there."""
+    return settings.warehouse == "snowflake"
+
+
+def _read(bucket: Bucket, settings: Settings, about: str) -> Note | None:
+    try:
+        return Note.model_validate_json(bucket.get(_key(settings, about)))
+    except (KeyMissing, ValidationError):
+        return None
 
 
 def _key(settings: Settings, about: str) -> str:

@@ -50,18 +50,26 @@ def look_at_sources(awake: str = "") -> Looks:
     """Hold the ledger's newest look at each source against how often it is wanted, and what it brought."""
     from groundwork.alerts.silence import silence, too_little
     from groundwork.catalog import load_catalog
-    from groundwork.errors import WarehouseError
+    from groundwork.errors import BucketError, WarehouseError
+    from groundwork.idle import watched
     from groundwork.manifest import now
     from groundwork.settings import Settings
+    from tasks.lookup import platform_bucket
+    from tasks.warehouse import platform_warehouse
 
     settings = Settings()
+    entries = load_catalog(settings.catalog)
     looks: Looks = {}
     try:
-        batches = _ledger(settings)
+        batches = watched(
+            platform_bucket(settings), settings, entries, lambda: platform_warehouse(settings, "watch")
+        )
     except WarehouseError as error:
         return {"warehouse": _one("warehouse", "warehouse", str(error))}
+    except BucketError:
+        return {}
     at, since = now().replace(tzinfo=None), moment(awake).replace(tzinfo=None) if awake else None
-    for entry in load_catalog(settings.catalog).values():
+    for entry in entries.values():
         seen = batches.get(entry.source, [])
         newest = seen[-1][0] if seen else None
         told = silence(entry, newest, at, awake=since, least=settings.patience)
@@ -137,25 +145,6 @@ def read_looks(text: str) -> Looks:
         subject: {one["key"]: Trouble(**one) for one in found}
         for subject, found in json.loads(text or "{}").items()
     }
-
-
-def _ledger(settings: Settings) -> dict[str, list[tuple[datetime, int]]]:
-    """By source, when each of the newest batches was stored, and its rows; oldest first."""
-    from groundwork.warehouses import LANDING, LEDGER
-    from tasks.warehouse import platform_warehouse
-
-    found: dict[str, list[tuple[datetime, int]]] = {}
-    with platform_warehouse(settings, "watch") as warehouse:
-        if not warehouse.columns(LANDING, LEDGER):
-            return found
-        rows = warehouse.query(
-            f'select source, stored_at, "ROWS" from {LANDING}.{LEDGER}'  # a word that Snowflake reserves
-            " qualify row_number() over (partition by source order by batch_id desc) <= 2000"
-            " order by source, batch_id"
-        )
-    for source, stored_at, count in rows:
-        found.setdefault(source, []).append((stored_at, count))
-    return found
 
 
 def _places(settings: Settings) -> Iterator[Path]:

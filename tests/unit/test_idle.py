@@ -111,3 +111,26 @@ def test_a_build_is_of_certain_models(place: Place) -> None:
     assert not idle.nothing_new(place.bucket, place.settings, "transform", "others")
     commit(place.bucket, rows("a", "2"))
     assert not idle.nothing_new(place.bucket, place.settings, "transform", "these models")
+
+
+def test_who_watches_a_warehouse_that_is_paid_by_time_asks_it_once(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the emulator cannot count is counted here: DuckDB, as if it were paid for by time."""
+
+    def seen() -> tuple[dict[str, list[int]], int]:
+        before = place.sessions
+        found = idle.watched(place.bucket, place.settings, ["shop", "payments"], place.open)
+        return {
+            name: [rows for _, rows in batches] for name, batches in found.items()
+        }, place.sessions - before
+
+    assert seen() == ({"shop": [1]}, 1)
+    assert seen() == ({"shop": [1]}, 1)
+    monkeypatch.setattr(idle, "paid_by_time", lambda _: True)
+    assert seen() == ({"shop": [1]}, 1)
+    assert seen() == ({"shop": [1], "payments": []}, 0)
+    commit(place.bucket, rows("a", "2", "3"))
+    assert seen() == ({"shop": [1], "payments": []}, 0), "what is not loaded does not count"
+    assert place.load() == ([2], 1)
+    assert seen() == ({"shop": [1, 2], "payments": []}, 0)
