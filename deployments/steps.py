@@ -143,6 +143,7 @@ def _build(name: str) -> None:
         repository, _, tag = name.rpartition(":")
         build = dict(wanted.build)
         if build.get("build_backend") != "buildx":  # which calls its arguments otherwise
+            build = {"rm": True, **build}  # else each of its steps leaves a container
             build["buildargs"] = {"VERSION": tag, **build.get("buildargs", {})}
         build_docker_image(image_name=repository, tag=tag, dockerfile=wanted.dockerfile, **build)
     finally:

@@ -110,6 +110,11 @@ def test_a_container_that_is_killed_is_a_crashed_run_and_a_mail(pool: Pool) -> N
     pool.reaches(run, "Crashed", seconds=60)
     mail = pool.services.mailbox.wait_for(about(run), timeout=300)
     assert "transform" in mail["Subject"]
+    # once it is well again, the same deployment's next trouble is told anew
+    healed = pool.run_undisturbed("transform/transform", parameters={"select": "+orders"})
+    assert state_of(pool, healed).startswith("Completed")
+    told = pool.services.mailbox.wait_for(lambda one: one["In-Reply-To"] == mail["Message-ID"], timeout=300)
+    assert "recovered" in told["Subject"]
 
 
 def test_a_run_that_fills_its_memory_is_crashed_and_told_as_that(pool: Pool) -> None:
