@@ -9,9 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import duckdb
-
-from benchmarks.base_models import CHANGED, COLUMNS, compiled, make_project
+from benchmarks.base_models import CHANGED, compiled, land, make_project
 from benchmarks.cdc import CONTENDERS
 from benchmarks.check import same
 from benchmarks.ground import Ground
@@ -57,24 +55,6 @@ def built(directory: Path, records: int) -> Iterator[Path]:
     (directory / "whole.sql").write_bytes(whole.read_bytes())
     let_go(Settings())
     yield file
-
-
-def land(connection: duckdb.DuckDBPyConnection, batch: int, keys: str) -> None:
-    """One batch of rows, one per key of a query."""
-    values = ", ".join(f"((id * {n + 31} + {batch}) % 100003)::varchar as {c}" for n, c in enumerate(COLUMNS))
-    connection.execute(
-        f"""
-        insert into landing.bench__rows by name
-        select
-            id::varchar as id, (id % 100000 / 100)::decimal(12, 2)::varchar as amount, {values},
-            'update' as _operation, printf('%016x/%08x', {batch}, id) as _sequence,
-            timestamp '2026-01-01' as _committed_at, timestamp '2026-01-01' as _extracted_at,
-            timestamp '2026-01-01' as _stored_at,
-            timestamp '2026-01-01' + interval ({batch}) minute as _loaded_at,
-            printf('%010d', {batch}) as _batch_id, 'bench/{batch}' as _file, id as _row, 'run' as _run_id
-        from ({keys}) as keys(id)
-        """
-    )
 
 
 def contenders(directory: Path, file: Path, records: int) -> list[Contender]:
