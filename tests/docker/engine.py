@@ -154,11 +154,11 @@ def base_image(engine: Engine) -> str:
     return BASE
 
 
-def build(engine: Engine, tag: str, **arguments: str) -> Any:
-    """Build the image as a user would: `docker build` in the project's directory, by the classic builder."""
+def build(engine: Engine, tag: str, place: str = ".", **arguments: str) -> Any:
+    """Build an image as a user would: `docker build` in the project's directory, by the classic builder."""
     base_image(engine)
     given = [word for name, value in arguments.items() for word in ("--build-arg", f"{name}={value}")]
-    command = ["docker", "build", "--network", "host", "--tag", tag, *given, "."]
+    command = ["docker", "build", "--network", "host", "--tag", tag, *given, place]
     environment = {**os.environ, "DOCKER_HOST": engine.url, "DOCKER_BUILDKIT": "0"}
     done = subprocess.run(
         command, cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=1800, check=False
