@@ -231,7 +231,8 @@ class Ground:
 
         The newest manifest names the slot to go on with: here the run's own copy of it.
         """
-        from groundwork.bucket import open_bucket, s3_client
+        from groundwork.bucket import open_bucket
+        from groundwork.bucket.s3 import s3_client
 
         source = database.workload.name
         before = open_bucket(self.initial_bucket(database).as_uri())

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from groundwork.bucket import Bucket, open_bucket, s3_client
+from groundwork.bucket import Bucket, open_bucket
+from groundwork.bucket.s3 import s3_client
 from groundwork.errors import SettingMissing
 from groundwork.settings import Named, Settings, resolve_from_environment
 from tasks.keeping import read_secret

@@ -358,6 +358,7 @@ SCRIPT = """
         setattr(owner, name, patched)
 
     from groundwork import bucket, extract, fetching, load, manifest
+    from groundwork.bucket import local
     from groundwork.errors import GroundworkError
     from groundwork.sources import changes, copying, copytext, pgoutput, postgres, reading, slot, snapshot, wire
     from groundwork.warehouses import duckdb

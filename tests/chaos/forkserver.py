@@ -17,7 +17,8 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from groundwork import bucket, extract, load
+from groundwork import extract, load
+from groundwork.bucket import open_bucket, s3
 from groundwork.errors import GroundworkError
 from groundwork.warehouses import duckdb
 from tests.capture import entry as entry_of
@@ -29,7 +30,7 @@ PR_SET_PDEATHSIG = 1
 def main() -> None:
     """Fork a child per order, until stdin ends."""
     # Now, not in each child: to read boto3's description of S3 takes longer than most runs.
-    bucket._own_client()
+    s3.own_client()
     __import__("groundwork.sources.postgres")
     for line in sys.stdin:
         order = json.loads(line)
@@ -79,7 +80,7 @@ def _child(order: dict[str, Any], writing: int) -> None:
 
 def _run(order: dict[str, Any]) -> dict[str, Any]:
     entry = entry_of({name: (table, key) for name, (table, key) in order["streams"].items()})
-    place = bucket.open_bucket(order["bucket"])
+    place = open_bucket(order["bucket"])
     if order["what"] == "extract":
         source = extract.open_source(entry, lambda _: order["url"], place)
         done = extract.extract(entry, source, place)

@@ -23,14 +23,14 @@ EXTRACT = {
     "starting the stream": "groundwork.sources.wire:Connection.start_stream",
     "receiving the log": "groundwork.sources.wire:Connection.receive",
     "adding rows to an object": "groundwork.batch:OpenBatch.add",
-    "putting an object": "groundwork.bucket:S3Bucket.put",
-    "putting the manifest": "groundwork.bucket:S3Bucket.put_if_absent",
+    "putting an object": "groundwork.bucket.s3:S3Bucket.put",
+    "putting the manifest": "groundwork.bucket.s3:S3Bucket.put_if_absent",
     "acknowledging": "groundwork.sources.wire:Connection.acknowledge",
     "ending the stream": "groundwork.sources.wire:Connection.end_stream",
 }
 LOAD = {
     "reading a manifest": "groundwork.manifest:read",
-    "downloading an object": "groundwork.bucket:S3Bucket.download",
+    "downloading an object": "groundwork.bucket.s3:S3Bucket.download",
     "widening a table": "groundwork.warehouses.duckdb:DuckDB.widen",
     "landing a batch": "groundwork.warehouses.duckdb:DuckDB.land",
     "inserting an object": "groundwork.warehouses.duckdb:DuckDB._insert",

@@ -17,7 +17,9 @@ from moto.server import ThreadedMotoServer
 
 from demo.s3 import S3Server
 from demo.service import free_port
-from groundwork.bucket import Bucket, LocalBucket, S3Bucket, open_bucket, s3_client
+from groundwork.bucket import Bucket, open_bucket
+from groundwork.bucket.local import LocalBucket
+from groundwork.bucket.s3 import S3Bucket, s3_client
 from groundwork.errors import BucketError, KeyMissing, KeyTaken
 
 ODD = [
@@ -157,7 +159,7 @@ class TestLocalDirectory(BucketContract):
 
         for put in (bucket.put, bucket.put_if_absent):
             with (
-                patch("groundwork.bucket.os.fsync", full),
+                patch("groundwork.bucket.local.os.fsync", full),
                 pytest.raises(BucketError, match=r"x/y: the directory refused \(No space left on device\)"),
             ):
                 put("x/y", b"body")

@@ -10,7 +10,8 @@ import pytest
 
 from demo.platform import Platform
 from groundwork import manifest
-from groundwork.bucket import open_bucket, s3_client
+from groundwork.bucket import open_bucket
+from groundwork.bucket.s3 import s3_client
 from tests.docker.engine import HARDENED, Engine
 from tests.lambda_runtime import LambdaRuntime, lambda_environment
 

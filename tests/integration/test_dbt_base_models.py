@@ -315,7 +315,6 @@ _EXAMPLES = int(os.environ.get("GROUNDWORK_EXAMPLES", "1"))
 
 @settings(
     max_examples=_EXAMPLES,
-    deadline=None,
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
     derandomize=_EXAMPLES == 1,

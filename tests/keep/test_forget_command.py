@@ -23,7 +23,8 @@ import pytest
 from demo.s3 import S3Server
 from groundwork import dbt_turn, drafts, manifest
 from groundwork.__main__ import main
-from groundwork.bucket import Bucket, S3Bucket
+from groundwork.bucket import Bucket
+from groundwork.bucket.s3 import S3Bucket
 from groundwork.digests import newest
 from groundwork.drafts import Draft
 from groundwork.manifest import StoredRows

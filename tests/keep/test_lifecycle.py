@@ -11,7 +11,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from demo.s3 import S3Server
-from groundwork.bucket import S3Bucket, s3_client
+from groundwork.bucket.s3 import S3Bucket, s3_client
 from groundwork.digests import PREFIX as DIGESTS
 from groundwork.keep.lifecycle import rules
 from groundwork.keep.records import rewrite_key

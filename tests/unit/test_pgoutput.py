@@ -300,7 +300,6 @@ def outcome(act: Callable[[], Any]) -> list[tuple[Any, ...]] | ProtocolError:
         return error
 
 
-@settings(deadline=None)
 @given(streams(), st.integers(0, 30))
 def test_random_streams_become_what_they_mean_however_they_are_cut(
     stream: tuple[list[bytes], list[tuple[Any, ...]]], cut: int
@@ -311,7 +310,7 @@ def test_random_streams_become_what_they_mean_however_they_are_cut(
     assert [line[:-1] for part in parts for line in told(part)] == meaning
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(streams(), st.data())
 def test_a_stream_cut_within_a_message_gives_the_rows_before_or_an_error(
     stream: tuple[list[bytes], list[tuple[Any, ...]]], data: st.DataObject
@@ -322,7 +321,7 @@ def test_a_stream_cut_within_a_message_gives_the_rows_before_or_an_error(
     assert isinstance(got, ProtocolError) or got == meaning[: len(got)]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(streams(), st.data())
 def test_messages_in_another_order_give_an_error_or_only_rows_that_were_sent(
     stream: tuple[list[bytes], list[tuple[Any, ...]]], data: st.DataObject
@@ -332,7 +331,7 @@ def test_messages_in_another_order_give_an_error_or_only_rows_that_were_sent(
     assert isinstance(got, ProtocolError) or sorted(map(repr, got)) == sorted(map(repr, meaning))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     streams(),
     st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 7)), min_size=1, max_size=4),
@@ -351,7 +350,6 @@ def test_flipped_bits_give_rows_or_an_error_and_nothing_else(
     assert sum(c.frame.height for c in result.changes) <= 2 * len(stream[0])
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=400))
 def test_random_bytes_give_an_error_or_nothing(noise: bytes) -> None:
     for content in (noise, OPEN + wrap(noise), OPEN + wrap(b"I" + struct.pack(">I", TABLE) + b"N" + noise)):

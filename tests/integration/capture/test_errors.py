@@ -16,7 +16,7 @@ import pytest
 
 from demo.s3 import S3Server
 from demo.service import free_port
-from groundwork.bucket import S3Bucket, s3_client
+from groundwork.bucket.s3 import S3Bucket, s3_client
 from groundwork.errors import (
     BucketError,
     GroundworkError,
@@ -250,9 +250,9 @@ def test_a_full_disk(items: Capture, tmp_path: Path, place: str) -> None:
     prelude = "resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000)); signal.signal(signal.SIGXFSZ, signal.SIG_IGN)"
     if place == "bucket":
         prelude = """
-            original = bucket.os.fsync
+            original = local.os.fsync
             def full(handle): raise OSError(28, "No space left on device")
-            bucket.os.fsync = full
+            local.os.fsync = full
         """
     done = process(items, prelude, "extract")
     assert done.returncode == 3, done.stderr

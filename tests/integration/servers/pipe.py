@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from groundwork import manifest
-from groundwork.bucket import LocalBucket
+from groundwork.bucket.local import LocalBucket
 from groundwork.catalog import RestSource, load_source
 from groundwork.extract import Extracted, extract, open_source
 from groundwork.settings import resolve_from_environment

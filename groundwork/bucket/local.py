@@ -1,0 +1,117 @@
+"""The bucket in a plain directory."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from groundwork.bucket import StoredObject, changed
+from groundwork.errors import BucketError, KeyMissing, KeyTaken
+
+
+class LocalBucket:
+    """A bucket in a plain directory of one machine."""
+
+    def __init__(self, directory: Path) -> None:
+        """Name the directory; it is made at the first write."""
+        self.url = directory.absolute().as_uri()
+        self._directory = directory.absolute()
+
+    def put(self, key: str, body: bytes | Path) -> None:  # noqa: D102
+        with self._told(key), self._written(key, body) as draft:
+            draft.rename(self._path(key))
+
+    def put_if_absent(self, key: str, body: bytes) -> None:  # noqa: D102
+        with self._told(key), self._written(key, body) as draft:
+            try:
+                # A hard link is all or nothing and fails when the name is taken; open(…, "x") could
+                # leave a half-written file under the key.
+                os.link(draft, self._path(key))
+            except FileExistsError as error:
+                if self._path(key).read_bytes() != body:
+                    raise KeyTaken(f"{self.url}/{key}", "is stored already") from error
+
+    def replace(self, key: str, body: bytes, old: bytes) -> None:  # noqa: D102
+        import fcntl
+
+        with self._told(key), self._path(key).with_name(".draft-replacing").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            found = self._path(key).read_bytes()
+            if found not in (old, body):
+                raise changed(self.url, key)
+            with self._written(key, body) as draft:
+                draft.rename(self._path(key))
+
+    def get(self, key: str) -> bytes:  # noqa: D102
+        with self._told(key):
+            return self._path(key).read_bytes()
+
+    def download(self, key: str, path: Path) -> None:  # noqa: D102
+        import shutil
+
+        with self._told(key):
+            shutil.copyfile(self._path(key), path)
+
+    def exists(self, key: str) -> bool:  # noqa: D102
+        with self._told(key):
+            return self._path(key).is_file()
+
+    def list(self, prefix: str) -> Iterator[StoredObject]:  # noqa: D102
+        with self._told(prefix):
+            below = self._path(prefix.rpartition("/")[0]) if "/" in prefix else self._directory
+            for path in below.rglob("*"):
+                key = path.relative_to(self._directory).as_posix()
+                if key.startswith(prefix) and path.is_file() and not path.name.startswith(".draft-"):
+                    state = path.stat()
+                    yield StoredObject(key, state.st_size, datetime.fromtimestamp(state.st_mtime, UTC))
+
+    def delete(self, key: str) -> None:  # noqa: D102
+        with self._told(key):
+            self._path(key).unlink(missing_ok=True)
+
+    def purge(self, key: str) -> None:  # noqa: D102
+        self.delete(key)
+
+    def _path(self, key: str) -> Path:
+        path = self._directory / key
+        if ".." in Path(key).parts or key.startswith("/"):
+            raise BucketError(f"{self.url}/{key}", "a key cannot lead out of the bucket")
+        return path
+
+    @contextmanager
+    def _written(self, key: str, body: bytes | Path) -> Iterator[Path]:
+        """A complete, durable draft beside the key's place."""
+        target = self._path(key)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        draft = target.parent / f".draft-{uuid.uuid4().hex}"
+        try:
+            with draft.open("wb") as file:
+                file.write(body.read_bytes() if isinstance(body, Path) else body)
+                file.flush()
+                os.fsync(file.fileno())
+            yield draft
+            directory = os.open(target.parent, os.O_RDONLY)
+            try:
+                os.fsync(directory)
+            finally:
+                os.close(directory)
+        finally:
+            draft.unlink(missing_ok=True)
+
+    @contextmanager
+    def _told(self, key: str) -> Iterator[None]:
+        where = f"{self.url}/{key}"
+        try:
+            yield
+        except (FileNotFoundError, IsADirectoryError) as error:
+            raise KeyMissing(where, "is not in the bucket") from error
+        except OSError as error:
+            raise BucketError(
+                where,
+                f"the directory refused ({error.strerror or type(error).__name__})",
+                fix="check free space and rights of the bucket's directory",
+            ) from error
