@@ -31,7 +31,7 @@ _TEXT = re.compile(r"\$\$.*?\$\$|'(?:[^'\\]|''|\\.)*'", re.DOTALL)
 _BOUND = re.compile(r"(?<=[\s(=,])\?(?=[\s),]|$)")
 """A value that is sent beside the statement."""
 _NOT_IN_THE_GRAMMAR = re.compile(r"\s+use_logical_type = true", re.IGNORECASE)
-"""Words that Snowflake's manual has and sqlfluff's grammar does not: COPY INTO, formatTypeOptions of Parquet."""
+"""Words of Snowflake's manual (COPY INTO, formatTypeOptions of Parquet) that sqlfluff does not know."""
 
 _linter = Linter(
     config=FluffConfig(overrides={"dialect": "snowflake", "templater": "raw"}, ignore_local_config=True)
