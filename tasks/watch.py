@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,12 +59,10 @@ def look_at_sources(awake: str = "") -> Looks:
     from tasks.warehouse import platform_warehouse
 
     settings = Settings()
-    entries = load_catalog(settings.catalog)
     looks: Looks = {}
+    entries, warehouse = load_catalog(settings.catalog), partial(platform_warehouse, settings, "watch")
     try:
-        batches = watched(
-            platform_bucket(settings), settings, entries, lambda: platform_warehouse(settings, "watch")
-        )
+        batches = watched(platform_bucket(settings), settings, entries, warehouse)
     except WarehouseError as error:
         return {"warehouse": _one("warehouse", "warehouse", str(error))}
     except BucketError:
