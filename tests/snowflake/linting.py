@@ -30,8 +30,8 @@ _COMMENTED = re.compile(r"/\*.*?\*/", re.DOTALL)
 _TEXT = re.compile(r"\$\$.*?\$\$|'(?:[^'\\]|''|\\.)*'", re.DOTALL)
 _BOUND = re.compile(r"(?<=[\s(=,])\?(?=[\s),]|$)")
 """A value that is sent beside the statement."""
-_NOT_IN_THE_GRAMMAR = re.compile(r"\s+use_logical_type = true", re.IGNORECASE)
-"""Words of Snowflake's manual (COPY INTO, formatTypeOptions of Parquet) that sqlfluff does not know."""
+_NOT_IN_THE_GRAMMAR = re.compile(r"\s+null_if = \(\)", re.IGNORECASE)
+"""An empty list, which Snowflake's manual has (COPY INTO, formatTypeOptions) and sqlfluff does not know."""
 
 _linter = Linter(
     config=FluffConfig(overrides={"dialect": "snowflake", "templater": "raw"}, ignore_local_config=True)
