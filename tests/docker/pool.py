@@ -56,6 +56,8 @@ class Pool:
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
+        if self.engine.client.images.list(TAG):  # an earlier session's: the build step would leave it
+            self.engine.client.images.remove(TAG, force=True)
         file = self.directory / "tested.yaml"
         file.write_text(yaml.safe_dump(ENVIRONMENT), encoding="utf-8")
         given = {
