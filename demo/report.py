@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import textwrap
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from email.message import EmailMessage
 from pathlib import Path
@@ -16,6 +17,8 @@ from groundwork.settings import Settings
 from groundwork.warehouses import Warehouse, open_warehouse
 
 LAYERS = ("landing", "staging", "visualization")
+_WIDTH, _SHOWN = 108, 3
+"""Letters in a line of a mail, and items of a list."""
 
 QUESTIONS = {
     "How much do we take per day and country, in which currency?": (
@@ -97,10 +100,8 @@ def _print_way_back(warehouse: Warehouse) -> None:
         "select order_id from visualization.orders order by _committed_at desc nulls last, order_id limit 1"
     )
     lineage = explain(warehouse, "visualization.orders", "order_id", order)
-    shown = {
-        n: lineage.row[n] for n in ("order_id", "order_status", "total_amount", "currency", "mismatch_kind")
-    }
-    print(f"\nWhere does {', '.join(f'{n}={v}' for n, v in shown.items())} come from?")
+    shown = {n: lineage.row[n] for n in ("order_status", "total_amount", "currency")}
+    print(f"\nWhere does order {order} come from ({', '.join(str(v) for v in shown.values())})?")
     for told, at in lineage.times.items():
         print(f"  {told:<24}{at if at is not None else 'in the snapshot'}")
     print(f"  {'object, row':<24}{lineage.place['_file']}, {lineage.place['_row']}")
@@ -115,9 +116,22 @@ def _print_mails(mails: Sequence[EmailMessage], home: Path) -> None:
         body = mail.get_body(("plain",))
         lines = body.get_content().strip().splitlines() if body else []
         print(f"  ┌ To: {mail['To']}\n  │ Subject: {mail['Subject']}\n  │")
-        for line in lines:
-            print(f"  │ {line if len(line) < 150 else line[:149] + '…'}")
+        for line in _shortened(lines):
+            print(f"  │ {line}".rstrip())
         print("  └")
+
+
+def _shortened(lines: Sequence[str]) -> Iterator[str]:
+    """The mail's lines as a terminal has room for them: three of each list, and none too long."""
+    items = 0
+    for line in lines:
+        items = items + 1 if line.startswith("  ") else 0
+        if not items:
+            yield from textwrap.wrap(line, _WIDTH, subsequent_indent=" " * 11) or [""]
+        elif items <= _SHOWN:
+            yield line if len(line) <= _WIDTH else line[: _WIDTH - 1] + "…"
+        elif items == _SHOWN + 1:
+            yield "  …"
 
 
 def _print_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
