@@ -90,19 +90,25 @@ class _Sight:
         self.awake = moment(since) if since else None
 
     def standing(self, deployment: DeploymentResponse) -> dict[str, Trouble]:
-        """What is wrong with a deployment that is to run by itself; one thing, the most telling one."""
+        """What is wrong with a deployment that is to run by itself: that it does not, and how a run went.
+
+        Of all that can be said of its runs one thing is, the most telling one.
+        """
         from tasks.trouble import troubles_of
 
         window = self._window(deployment)
+        paused = None if self.idle else self._paused(deployment)
+        found = {paused.key: paused} if paused else {}
         newest = self._newest(deployment, ["COMPLETED", "FAILED", "CRASHED"])
         # What a lost worker took with it, the next run makes good, if there is one in time.
         if newest and not _is_good(newest) and self._is_fresh(newest.end_time, window):
-            return {t.key: t for t in troubles_of(self.client, newest, lasting=True)}
+            return found | {t.key: t for t in troubles_of(self.client, newest, lasting=True)}
         if self.idle:
             return {}
-        for found in (self._paused(deployment), self._hung(deployment, window)):
-            if found:
-                return {found.key: found}
+        if hung := self._hung(deployment, window):
+            return found | {hung.key: hung}
+        if found:
+            return found
         succeeded = self._newest(deployment, ["COMPLETED"])
         known = [succeeded.end_time if succeeded else None, deployment.created, self.awake]
         since = max((one for one in known if one), default=self.at)
@@ -165,7 +171,7 @@ class _Sight:
             return None
         why = "is paused" if deployment.paused else "has no schedule that is on"
         what = f"{deployment.name} {why}, so it never starts by itself"
-        return self._trouble(deployment, "paused", what, self.at)
+        return self._trouble(deployment, "paused", what, self.at, key=" paused")
 
     def _hung(self, deployment: DeploymentResponse, window: timedelta) -> Trouble | None:
         """A run that takes longer than it may, and has said nothing for as long."""
@@ -180,12 +186,13 @@ class _Sight:
         return self._trouble(deployment, "hung", what, last, run_id=str(run.id))
 
     def _trouble(
-        self, deployment: DeploymentResponse, kind: Any, what: str, since: datetime, run_id: str = ""
-    ) -> Trouble:
+        self, deployment: DeploymentResponse, kind: Any, what: str, since: datetime, run_id: str = "",
+        key: str = "",
+    ) -> Trouble:  # fmt: skip
         source = _tagged_source(deployment.tags)
         name = source or deployment.name
         return Trouble(
-            name, kind, name, what, since.isoformat(),
+            name + key, kind, name, what, since.isoformat(),
             source=source, deployment=deployment.name, run_id=run_id,
         )  # fmt: skip
 

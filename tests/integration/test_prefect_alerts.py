@@ -16,6 +16,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.deployments import run_deployment
 from prefect.flows import Flow
+from prefect.variables import Variable
 
 from demo.mailbox import Mailbox, MailServer
 from demo.prefect_server import PrefectServer, PrefectWorker
@@ -85,6 +86,29 @@ def test_a_run_that_is_killed_is_mailed_once_and_once_when_it_is_over(
     over = mailbox.wait_for(told("kill", "recovered"), timeout=60)
     assert over["In-Reply-To"] == mail["Message-ID"]
     assert len([one for one in mailbox.messages() if one["X-Groundwork-Trouble"] == "kill"]) == 2
+
+
+@pytest.fixture
+def scheduled(prefect_api: str) -> Iterator[None]:
+    """Runs are to begin by themselves, as in production."""
+    Variable.set("groundwork_schedules", "on", overwrite=True)
+    yield
+    Variable.set("groundwork_schedules", "off", overwrite=True)
+
+
+@pytest.mark.timeout(600)
+def test_a_run_by_hand_that_is_killed_is_told_though_it_is_known_that_none_begins_by_itself(
+    mailbox: Mailbox, troubled: str, scheduled: None
+) -> None:
+    with get_client(sync_client=True) as client:
+        client.pause_deployment(client.read_deployment_by_name(troubled).id)
+    call()
+    mailbox.wait_for(told("kill paused"), timeout=60)
+    before = len([one for one in mailbox.messages() if told("kill")(one)])
+    run(troubled)
+    call()
+    assert len([one for one in mailbox.messages() if told("kill")(one)]) == before + 1
+    assert not [one for one in mailbox.messages() if told("kill paused", "recovered")(one)]
 
 
 @pytest.mark.timeout(600)
