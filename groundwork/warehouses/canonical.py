@@ -66,6 +66,9 @@ class Dialect:
     total: str
     """The exact sum over all rows, ``{0}``."""
     quoted: Callable[[str], str]
+    """A name."""
+    literal: Callable[[str], str]
+    """A text."""
 
 
 def digest_sql(dialect: Dialect, relation: str, kinds: Mapping[str, str], where: str = "") -> str:
@@ -94,5 +97,5 @@ def digest_sql(dialect: Dialect, relation: str, kinds: Mapping[str, str], where:
 def _cell(dialect: Dialect, name: str, kind: str) -> str:
     column = dialect.quoted(name)
     text = dialect.texts[kind].format(column)
-    label = name.lower().replace("'", "''")
-    return f"case when {column} is null then '' else '{label}=' || length({text}) || ':' || {text} || ';' end"
+    label = dialect.literal(f"{name.lower()}=")
+    return f"case when {column} is null then '' else {label} || length({text}) || ':' || {text} || ';' end"

@@ -15,6 +15,11 @@ from groundwork.warehouses.canonical import (
 )
 
 
+def literal(text: str) -> str:
+    """A text in single quotes."""
+    return "'" + text.replace("'", "''") + "'"
+
+
 def quoted(name: str) -> str:
     """An identifier in double quotes, whatever it holds."""
     return '"' + name.replace('"', '""') + '"'
@@ -60,4 +65,5 @@ DIALECT = Dialect(
     number="cast('0x' || {0} as bigint)",
     total="sum({0})",
     quoted=quoted,
+    literal=literal,
 )

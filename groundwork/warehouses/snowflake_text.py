@@ -15,7 +15,7 @@ from groundwork.warehouses.canonical import (
     KIND_TIME,
     Dialect,
 )
-from groundwork.warehouses.snowflake_sql import quoted
+from groundwork.warehouses.snowflake_sql import literal, quoted
 
 _KINDS = {
     KIND_TEXT: r"TEXT|VARCHAR.*|CHAR.*|STRING",
@@ -67,5 +67,6 @@ DIALECT = Dialect(
     number="to_number({0}, 'XXXXXXXXXXXXXXX')",
     total="to_varchar(sum({0}))",
     quoted=quoted,
+    literal=literal,
 )
 """How Snowflake writes the canonical text."""

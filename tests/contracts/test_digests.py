@@ -16,7 +16,7 @@ from tests.contracts.places import PLACES, Place
 
 COLUMNS = {
     "id": "bigint", "note": "varchar", "price": "decimal(18, 4)", "ratio": "double", "is_paid": "boolean",
-    "day": "date", "paid_at": "timestamp", "Odd name": "varchar",
+    "day": "date", "paid_at": "timestamp", "Odd \\ name": "varchar",
 }  # fmt: skip
 ROWS: list[tuple[Any, ...]] = [
     (1, "", Decimal("0.5000"), 0.1, True, date(2026, 1, 31), datetime(2026, 1, 31, 23, 59, 59), "a'b\\c"),
