@@ -110,6 +110,7 @@ def test_a_container_that_is_killed_is_a_crashed_run_and_a_mail(pool: Pool) -> N
     # once it is well again, the same deployment's next trouble is told anew
     healed = pool.run_undisturbed("transform/transform", parameters={"select": "+orders"})
     assert state_of(pool, healed).startswith("Completed")
+    pool.run_undisturbed("notify/notify")  # no schedule is on here: nothing else looks
     told = pool.services.mailbox.wait_for(lambda one: one["In-Reply-To"] == mail["Message-ID"], timeout=300)
     assert "recovered" in told["Subject"]
 
