@@ -27,7 +27,6 @@ from prefect.client.schemas.objects import (
     ConcurrencyLimitConfig,
     ConcurrencyLimitStrategy,
     FlowRun,
-    StateType,
 )
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
 from prefect.deployments import run_deployment
@@ -42,6 +41,7 @@ from deployments.automations import apply_automations, read_wanted
 from groundwork.settings import Settings
 from groundwork.warehouses import open_warehouse
 from tests.alerts.small_platform import small_platform
+from tests.calls import calls_going_on
 from tests.capture import PASSWORD, ROLE, Database
 from tests.commands import PROJECT, run_command
 from tests.conditions import until
@@ -217,19 +217,7 @@ class Stage:
         """Wait for all runs that were begun, and for all calls for help."""
 
         def quiet() -> bool:
-            with get_client(sync_client=True) as client:
-                tagged = filters.DeploymentFilter(
-                    tags=filters.DeploymentFilterTags(all_=["groundwork-alert"])
-                )
-                going = filters.FlowRunFilter(
-                    state=filters.FlowRunFilterState(
-                        type=filters.FlowRunFilterStateType(
-                            any_=[StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING]
-                        )
-                    )
-                )
-                calls = client.read_flow_runs(flow_run_filter=going, deployment_filter=tagged)
-            return not calls and all(self.is_over(run) for run in self.started)
+            return not calls_going_on() and all(self.is_over(run) for run in self.started)
 
         until(quiet, seconds=300, what="all calls are done")
         self.started.clear()

@@ -11,6 +11,7 @@ from email.message import EmailMessage
 import pytest
 from prefect.client.schemas.objects import FlowRun
 
+from tests.calls import calls_going_on
 from tests.commands import run_command
 from tests.conditions import until
 from tests.docker.pool import ENVIRONMENT, TAG, Pool, all_deployments
@@ -136,6 +137,7 @@ def test_an_image_that_is_gone_is_a_crashed_run_and_a_mail(pool: Pool) -> None:
 def test_when_the_image_of_all_is_gone_the_server_itself_tells_that_the_alarm_is_broken(pool: Pool) -> None:
     image = pool.engine.client.images.get(TAG)
     image.tag("kept", "kept")
+    until(lambda: not calls_going_on(), seconds=300, what="nobody looks who would tell it")
     try:
         pool.engine.client.images.remove(TAG, force=True)
         run = pool.run("ingest/ingest-payments", wait=False)
