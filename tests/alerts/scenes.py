@@ -170,7 +170,7 @@ def end_hung(stage: Stage) -> None:
 
 SILENCE = [
     Scene("a run hangs", "hang", "hung", hang, end_hung, says=["has logged nothing for"]),
-    Scene("schedule paused", "ops", "paused", pause, resume, to="data@example.com", says=["never starts by itself"]),
+    Scene("schedule paused", "ops paused", "paused", pause, resume, to="data@example.com", says=["never starts by itself"]),
     Scene("source stale against update_every", "payments", "stale", old_ledger, young_ledger, to="finance@example.org"),
     Scene("finished with far too little", "ops too little", "too little", too_few, usual, to="data@example.com",
           says=["newest batch has 3 rows"]),
