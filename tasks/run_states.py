@@ -105,8 +105,9 @@ class _Sight:
             return found | {t.key: t for t in troubles_of(self.client, newest, lasting=True)}
         if self.idle:
             return {}
-        if hung := self._hung(deployment, window):
-            return found | {hung.key: hung}
+        if going := self._newest(deployment, ["RUNNING"]):
+            hung = self._hung(deployment, going, window)
+            return found | ({hung.key: hung} if hung else {})
         if found:
             return found
         succeeded = self._newest(deployment, ["COMPLETED"])
@@ -173,10 +174,9 @@ class _Sight:
         what = f"{deployment.name} {why}, so it never starts by itself"
         return self._trouble(deployment, "paused", what, self.at, key=" paused")
 
-    def _hung(self, deployment: DeploymentResponse, window: timedelta) -> Trouble | None:
+    def _hung(self, deployment: DeploymentResponse, run: FlowRun, window: timedelta) -> Trouble | None:
         """A run that takes longer than it may, and has said nothing for as long."""
-        run = self._newest(deployment, ["RUNNING"])
-        if run is None or run.start_time is None or self.at - run.start_time < window:
+        if run.start_time is None or self.at - run.start_time < window:
             return None
         last = _last_line(self.client, run) or run.start_time
         if self.at - last < window:
