@@ -200,7 +200,7 @@ class Stage:
                 lines = [line.message for line in client.read_logs(of_run)]
             return next((int(found[1]) for line in lines if (found := re.search(r"pid=(\d+)", line))), None)
 
-        return int(until(said, seconds=90, what="the run says who it is"))
+        return int(until(said, seconds=240, what="the run says who it is"))
 
     def keep_secret(self, name: str, value: str) -> None:
         """A secret as a file, which is looked up before the environment."""
