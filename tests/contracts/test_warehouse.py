@@ -13,7 +13,11 @@ from typing import Any
 import polars as pl
 import pytest
 
+from groundwork import manifest
+from groundwork.bucket import open_bucket
 from groundwork.errors import ObjectDamaged, WarehouseError
+from groundwork.keep.cleansing import cleanse
+from groundwork.keep.records import Replacement, Rewrite, StoredObject
 from groundwork.manifest import Manifest, StoredRows, now
 from groundwork.warehouses import (
     INSTANT,
@@ -191,6 +195,22 @@ def test_a_part_of_a_batch_replaces_its_rows_and_leaves_the_ledger(place: Place)
         assert warehouse.query("select id from landing.shop__orders") == [("9",)]
         assert warehouse.query("select id from landing.shop__items") == [("9",)]
         assert warehouse.query("select load_run_id from landing._batches") == [("whole",)]
+
+
+def test_rows_that_an_erasure_names_are_deleted_by_their_place_and_others_stay(place: Place) -> None:
+    batch, bucket = made(place, 1, {"id": ["1", "2", "3"]}), place.bucket or open_bucket(place.bucket_url)
+    manifest.commit(bucket, batch.manifest)
+    key = batch.objects[0].stored.key
+    record = Rewrite(
+        source="shop", number=1, kind="erasure", begun_at=now(), looked_at=1, removed={"orders": {key: [0, 2]}},
+        replacements=[Replacement(stream="orders", batches=[1], before=[], after=StoredObject(key=key))],
+    )  # fmt: skip
+    with place.open() as warehouse:
+        prepare(warehouse, "id")
+        warehouse.land([batch], "load")
+        assert [cleanse(warehouse, bucket, [record], "erasure") for _ in range(2)] == [2, 0]
+        assert warehouse.query("select id, _row from landing.shop__orders") == [("2", 1)]
+        assert warehouse.query("select load_run_id from landing._batches") == [("erasure",)]
 
 
 def test_an_object_that_is_not_asked_for_is_not_fetched(place: Place) -> None:
