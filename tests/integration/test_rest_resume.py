@@ -80,7 +80,7 @@ class Shelf:
         self.pages.append(page)
         while page == self.hang_at:
             await asyncio.sleep(0.05)
-        if page == self.refuse_at:
+        if page == self.refuse_at and request.path == "/books":
             return answer({"error": "no longer yours"}, 403)
         body = {"items": self.books[start : start + SIZE]}
         if (following := start + SIZE) >= len(self.books):
@@ -209,6 +209,37 @@ def test_an_error_in_the_middle_of_a_whole_table_costs_one_page(
     shelf.pages.clear()
     assert pulled(api.url, WHOLE, bucket, Sizes(batch_seconds=0)).batches == []
     assert min(shelf.pages) == 0 and not bucket.exists(drafts.draft_key("books"))
+
+
+def test_the_batch_of_a_table_that_was_begun_holds_no_other_stream(
+    serve: Callable[..., Api], tmp_path: Path
+) -> None:
+    shelf = Shelf()
+    api = serve(shelf.handle)
+    bucket = open_bucket((tmp_path / "bucket").as_uri())
+    films = {
+        **WHOLE,
+        "endpoint": "/films",
+        "replication": "incremental",
+        "cursor": {"field": "at", "parameter": "since"},
+    }
+    whole = entry(api.url, WHOLE)
+    first = entry(api.url, films).streams["books"]
+    both = whole.model_copy(update={"streams": {"films": first, **whole.streams}})
+
+    def streams() -> list[set[str]]:
+        return [{stored.stream for stored in batch.objects} for batch in manifest.since(bucket, "books", 0)]
+
+    shelf.refuse_at = KILLED_AT
+    with pytest.raises(SourceRefused):
+        extract(both, RestSource(both, resolve), bucket)
+    assert streams() == [{"films"}] and drafts.draft_key("books")
+    shelf.refuse_at, shelf.books = None, [*BOOKS, {"id": 60, "at": 60}]
+    extract(both, RestSource(both, resolve), bucket)
+    assert streams() == [{"films"}, {"books"}, {"films"}]
+    found = manifest.read(bucket, "books", 2)
+    assert found is not None and found.rows == 1 + 61
+    assert "pull" not in found.cursors["books"]
 
 
 @pytest.mark.parametrize("why", ["object", "catalog", "age", "batch", "refresh"])

@@ -82,7 +82,7 @@ class RestSource:
         with BackgroundLoop() as loop:
             client = loop.run(self._open())
             try:
-                for name, stream in self._entry.streams.items():
+                for name, stream in self._begun_first(states):
                     if not stream.parent:  # children are read with their parents
                         if states.get(name) and self._has_new_child(name, states):
                             log.warning("all parents are read again for a new child stream=%s", name)
@@ -91,6 +91,15 @@ class RestSource:
                 yield Checkpoint(dict(states))
             finally:
                 loop.run(client.close())
+
+    def _begun_first(self, states: Cursors) -> list[tuple[str, catalog.RestStream]]:
+        """The streams, a whole table that was begun before all others: no other rows belong in its batch."""
+
+        def is_begun(item: tuple[str, catalog.RestStream]) -> bool:
+            name, stream = item
+            return stream.replication == "full_table" and "pull" in (states.get(name) or {})
+
+        return sorted(self._entry.streams.items(), key=is_begun, reverse=True)
 
     async def _open(self) -> Client:
         client = Client(self._entry.source, self._entry.connection, self._access)
