@@ -122,7 +122,7 @@ def test_a_run_that_fills_its_memory_is_crashed_and_told_as_that(pool: Pool) -> 
         job_variables={"mem_limit": "260m", "image": TAG},
     )  # fmt: skip
     pool.reaches(run, "Crashed")
-    # The kernel kills the largest process, the flow's; the one that watches it says so and ends well, if it is let.
+    # The kernel kills the largest process, the flow's; the one that watches it says so, and ends well.
     container = pool.container(run)
     container.wait(timeout=60)
     container.reload()
