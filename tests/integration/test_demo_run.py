@@ -79,7 +79,7 @@ def test_the_first_run_leads_a_row_back_to_its_file_run_and_log_lines(first: str
 def test_a_failure_on_purpose_is_mailed_once_and_in_detail(first: str) -> None:
     assert first.count("│ Subject: [Groundwork] shop: failed (ingest-shop)") == 1
     assert "password authentication failed" in first
-    assert "visualization.revenue_daily" in first
+    assert "visualization.payment_mismatches" in first
 
 
 def test_the_second_run_captures_only_what_changed(second: str) -> None:
