@@ -90,7 +90,7 @@ test-alerts: setup ## twenty kinds of trouble in a real platform, one mail each;
 	$(PYTHON) -u -m tests.alerts $(if $(WAVES),--waves $(WAVES)) $(if $(CLEAN),--clean $(CLEAN))
 
 test-large: setup ## ten million rows in one transaction, within a gigabyte of memory
-	GROUNDWORK_TEST_LARGE=1 $(PYTHON) -m pytest tests/integration/capture/test_large.py -q -s
+	GROUNDWORK_TEST_LARGE=1 $(PYTHON) -m pytest tests/integration/capture/test_large.py tests/integration/capture/test_values.py -k "transaction or hundred" -q -s
 
 test-deploy: setup ## several workers for minutes, a server that is restarted, a database that is restored
 	GROUNDWORK_TEST_DEPLOY=1 GROUNDWORK_TEST_DEPLOY_SECONDS=300 $(PYTHON) -m pytest -q tests/integration/test_prefect_workers.py tests/integration/test_prefect_restored.py

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -154,12 +155,16 @@ def test_values_of_a_database_in_another_encoding_are_the_same_text(
         database.drop()
 
 
+LONG = pytest.mark.skipif(
+    not {"GROUNDWORK_TEST_LARGE", "GROUNDWORK_TEST_POSTGRES"} & os.environ.keys(),
+    reason="a minute: make test-large, make test-versions",
+)
 BIG_PEAK = 2400
 """Megabytes for a value of 100 MB, which is 200 MB of text: twice in the buffer, unescaped, and in Parquet."""
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("identity", ["default", "full"])
+@pytest.mark.parametrize("identity", ["default", pytest.param("full", marks=LONG)])
 def test_values_of_a_hundred_megabytes_are_whole_within_a_bound_of_memory(
     database: Database, capture: Callable[..., Capture], identity: str
 ) -> None:
