@@ -10,6 +10,7 @@ from pathlib import Path
 from groundwork import drafts, manifest
 from groundwork.bucket import Bucket
 from groundwork.drafts import Draft
+from groundwork.errors import ManifestConflict
 from groundwork.manifest import Manifest, StoredRows, batch_name
 from groundwork.objects import METADATA, OpenObject, completed
 from groundwork.sources import Checkpoint, Rows
@@ -73,6 +74,7 @@ class OpenBatch:
     def keep(self, checkpoint: Checkpoint) -> None:
         """Store what there is as a draft: the next run goes on from here if this one is cut short."""
         self._store_all()
+        self._check_draft()
         self._events += checkpoint.events
         self._drafted = True
         draft = Draft(
@@ -100,6 +102,7 @@ class OpenBatch:
     def commit(self, checkpoint: Checkpoint) -> Manifest:
         """Store what is open, then the manifest: from here on the batch happened."""
         self._store_all()
+        self._check_draft()
         committed = Manifest(
             source=self._source,
             batch_id=self.batch_id,
@@ -119,6 +122,14 @@ class OpenBatch:
             self._source, committed.name, committed.rows, len(self._stored),
         )  # fmt: skip
         return committed
+
+    def _check_draft(self) -> None:
+        """An erasure takes a draft away with its objects, under whoever is writing it."""
+        if self._drafted and not self._bucket.exists(drafts.draft_key(self._source)):
+            raise ManifestConflict(
+                f"{self._bucket.url}/{drafts.draft_key(self._source)}", "was removed by an erasure meanwhile",
+                fix="nothing: the next run reads from the beginning",
+            )  # fmt: skip
 
     def _store_all(self) -> None:
         for stream in list(self._open):

@@ -75,9 +75,9 @@ def discard(bucket: Bucket, source: str) -> None:
 def purge(bucket: Bucket, source: str) -> None:
     """Remove the draft with all it holds: it may hold what is to be erased."""
     draft = _read(bucket, source)
+    bucket.purge(draft_key(source))  # first: whoever is still writing it looks for it before it commits
     for stored in draft.objects if draft else ():
         bucket.purge(stored.key)
-    bucket.purge(draft_key(source))
 
 
 def _read(bucket: Bucket, source: str) -> Draft | None:

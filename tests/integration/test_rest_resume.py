@@ -21,7 +21,7 @@ from aiohttp import web
 
 from groundwork import drafts, manifest, time_limit
 from groundwork.bucket import Bucket, open_bucket
-from groundwork.errors import AnswerUnusable, SourceRefused
+from groundwork.errors import AnswerUnusable, ManifestConflict, SourceRefused
 from groundwork.extract import Extracted, extract
 from groundwork.sources.rest import RestSource, Sizes
 from tests.conditions import until
@@ -270,6 +270,24 @@ def test_a_draft_that_does_not_fit_any_more_is_not_gone_on_with(
     if why == "catalog":
         told = manifest.read(bucket, "books", 1)
         assert told and [event["event"] for event in told.events] == ["pull started over"]
+
+
+def test_a_draft_that_is_erased_under_the_run_that_writes_it_is_not_committed(
+    broken_off: tuple[Shelf, Api, Bucket],
+) -> None:
+    _, api, bucket = broken_off
+
+    class Erased(RestSource):
+        def read(self, cursors: Any) -> Any:
+            for item in super().read(cursors):
+                drafts.purge(bucket, "books")
+                yield item
+
+    source = entry(api.url, WHOLE)
+    with pytest.raises(ManifestConflict, match="removed by an erasure"):
+        extract(source, Erased(source, resolve), bucket)
+    assert manifest.latest_id(bucket, "books") == 0
+    assert pulled(api.url, WHOLE, bucket).rows == {"books": len(BOOKS) + 1}
 
 
 def test_a_whole_table_that_is_longer_than_the_time_limit_is_read_in_several_runs(
