@@ -73,8 +73,7 @@ def _surroundings(
     yield from apply_queues(client, chosen, dry_run=dry_run, fresh=pool.outcome == "created")
     yield from apply_limits(client, chosen, dry_run=dry_run)
     yield from apply_blocks(catalog, settings, dry_run=dry_run)
-    own = {environments.VARIABLE: chosen.name, **chosen.variables}
-    yield from apply_variables(client, own, dry_run=dry_run)
+    yield from apply_variables(client, chosen.own_variables, dry_run=dry_run)
 
 
 def _automations(client: SyncPrefectClient, *, dry_run: bool, prune: bool) -> Iterator[Change]:

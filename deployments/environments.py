@@ -16,6 +16,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from groundwork.errors import SettingMissing
+from tasks.run_states import SWITCH
 
 DIRECTORY = Path(__file__).with_name("environments")
 SETTING = "GROUNDWORK_ENVIRONMENT"
@@ -79,6 +80,12 @@ class Environment(_Strict):
     limits: dict[str, Limit] = {}
     variables: dict[str, Any] = {}
     """Prefect variables."""
+
+    @property
+    def own_variables(self) -> dict[str, Any]:
+        """`variables`, the environment's name, and that nobody is to be called because nothing runs."""
+        quiet = {} if self.schedules else {SWITCH: "off"}
+        return {VARIABLE: self.name, **quiet, **self.variables}
 
 
 def read_environment(name: str) -> Environment:

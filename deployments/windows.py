@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from groundwork.alerts.silence import patience
+from groundwork.alerts.silence import allowed
 from groundwork.catalog import Catalog
 from groundwork.schedules import longest_gap
 from groundwork.settings import Settings
@@ -50,7 +50,7 @@ def windows(catalog: Catalog, prefect_yaml: Path, settings: Settings | None = No
             sources = [tag.removeprefix("source:") for tag in stanza["tags"] if tag.startswith("source:")]
             every = catalog[sources[0]].update_every if sources and sources[0] in catalog else None
             every = every or longest_gap(fires) or timedelta(days=1)
-            found.append(Window(stanza["name"], every, patience(every, settings.patience)))
+            found.append(Window(stanza["name"], every, allowed(stanza["name"], every, settings.patience)))
     return found
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from groundwork.alerts.silence import patience, rough
+from groundwork.alerts.silence import allowed, rough
 from groundwork.alerts.troubles import Board, Kind, Trouble, moment
 from groundwork.settings import Settings
 
@@ -205,7 +205,7 @@ class _Sight:
             longest = longest_gap(schedules)
         except ValueError:
             longest = None
-        return patience(longest or timedelta(days=1), self.settings.patience)
+        return allowed(deployment.name, longest or timedelta(days=1), self.settings.patience)
 
     def _is_fresh(self, ended: datetime | None, window: timedelta) -> bool:
         """Whether a run's end is to be told, or was a part of an outage from which all just came back."""

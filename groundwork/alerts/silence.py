@@ -13,6 +13,9 @@ from itertools import pairwise
 from groundwork.catalog import AnySource
 
 LEAST_PATIENCE = timedelta(minutes=10)
+WATCH = "watch"
+WATCH_PATIENCE = timedelta(minutes=3)
+"""`watch` waits for nothing, and what it would have seen stays untold until it is missed."""
 LEAST_BATCHES = 20
 """Batches to have seen before anything is said of how much is usual."""
 LEAST_ROWS = 50
@@ -26,6 +29,17 @@ def patience(wanted: timedelta, least: timedelta = LEAST_PATIENCE) -> timedelta:
     for the warehouse.
     """
     return wanted + max(wanted / 2, least)
+
+
+def allowed(deployment: str, wanted: timedelta, least: timedelta = LEAST_PATIENCE) -> timedelta:
+    """How long a deployment may go without a success.
+
+    Args:
+        deployment: its name.
+        wanted: how often it is to run.
+        least: see `patience`.
+    """
+    return patience(wanted, min(least, WATCH_PATIENCE) if deployment == WATCH else least)
 
 
 def silence(

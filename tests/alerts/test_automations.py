@@ -70,6 +70,7 @@ def test_every_scheduled_deployment_has_a_window_of_its_own(wanted: dict[str, di
     }
     assert found["ingest-shop"].every == timedelta(minutes=5), "as the catalog wants it"
     assert found["transform"].every == timedelta(minutes=10), "as its schedule says"
+    assert found["watch"].silent == timedelta(minutes=5), "who watches waits for nothing"
     for one in found.values():
         trigger = wanted[f"groundwork: {one.deployment} does not succeed"]["trigger"]
         assert trigger["within"] == one.silent.total_seconds()

@@ -75,7 +75,7 @@ def worst_cases() -> list[WorstCase]:
         WorstCase("bucket or warehouse unreachable", "the first refusal", "next watch, or a run that fails", seen + 20),
         WorstCase("disk filling, slot lag, too little", "the threshold", "next watch", seen),
         WorstCase("hung, stale, does not succeed", "the end of its window (table below)", "next watch", seen),
-        WorstCase("watch itself is silent", f"the end of its window ({loss} s)", "proactive", EVALUATED + at_once),
+        WorstCase("watch itself is silent", "the time of its run that did not come", f"{loss} s without a success", loss - int(gap.total_seconds()) + EVALUATED + at_once),
         WorstCase("the run that tells fails", "its end", "event, by the server", EVENT),
         WorstCase("server down, mail server down", "the last answer", "two looks of the switch, one a minute", 2 * 60 + 10 + 5),
         WorstCase("calls are not taken up", "the call", "150 s, and two looks of the switch", 150 + 2 * 60 + 10),

@@ -29,7 +29,6 @@ ENVIRONMENT: dict[str, Any] = {
     "pool": "docker",
     "directory": "/opt/groundwork",
     "schedules": False,
-    "variables": {"groundwork_schedules": "off"},
     "image": {
         "name": TAG.partition(":")[0],
         "push": False,

@@ -41,6 +41,12 @@ def test_every_environment_fits_its_pool_and_the_stanzas_fit_both(name: str) -> 
     assert stanzas.problems(made, PROJECT / "prefect.yaml") == []
 
 
+@pytest.mark.parametrize(("name", "said"), [("local", None), ("prod", None), ("dev", "off")])
+def test_where_nothing_runs_by_itself_nobody_is_called_for_it(name: str, said: str | None) -> None:
+    own = read_environment(name).own_variables
+    assert own["groundwork_environment"] == name and own.get("groundwork_schedules") == said
+
+
 def test_the_stanzas_name_no_environment() -> None:
     text = (PROJECT / "prefect.yaml").read_text()
     below = text[text.index("\ndeployments:") :]
