@@ -28,7 +28,7 @@ def check_formats() -> list[str]:
             lines.append(f"source={source} batches=0")
             continue
         lines.append(f"source={source} batch={newest.name} format={newest.version}")
-        if newest.version < manifest.FORMAT_VERSION:
+        if newest.version < manifest.COMMITTED_VERSION:
             older.append(source)
     with open_warehouse(settings, who="formats") as warehouse:
         warehouse.query("select 1")

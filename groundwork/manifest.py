@@ -17,7 +17,9 @@ from groundwork.bucket import Bucket
 from groundwork.errors import KeyMissing, KeyTaken, ManifestConflict, ObjectDamaged
 
 FORMAT_VERSION = 2
-"""The newest format that is read. Batches are committed in format 1; 2 has objects that were rewritten."""
+"""The newest format that is read; it has objects that were rewritten."""
+COMMITTED_VERSION = 1
+"""The format in which batches are committed."""
 
 
 class StoredRows(BaseModel):
@@ -45,7 +47,7 @@ class Manifest(BaseModel):
     """What one commit added to the bucket, and the state of the source after it."""
 
     model_config = ConfigDict(frozen=True)
-    version: int = 1
+    version: int = COMMITTED_VERSION
     source: str
     batch_id: int = Field(ge=1)
     cursors: dict[str, Any]

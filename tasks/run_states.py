@@ -142,12 +142,12 @@ class _Sight:
                 yield from troubles_of(self.client, run, lasting=False)
 
     def waiting(self, deployments: list[DeploymentResponse]) -> Looks:
-        """Runs that nothing takes up although a worker is there: one trouble per queue."""
+        """Runs that are not taken up although a worker is there, or do not begin: one trouble per queue."""
         from prefect.client.schemas import filters
 
         late = filters.FlowRunFilter(
             tags=filters.FlowRunFilterTags(all_=[TAG]),
-            state=filters.FlowRunFilterState(name=filters.FlowRunFilterStateName(any_=["Late"])),
+            state=filters.FlowRunFilterState(name=filters.FlowRunFilterStateName(any_=["Late", "Pending"])),
             expected_start_time=filters.FlowRunFilterExpectedStartTime(
                 before_=self.at - timedelta(seconds=self.settings.late_seconds)
             ),
@@ -155,11 +155,15 @@ class _Sight:
         queues = {(one.work_pool_name or "", one.work_queue_name or "") for one in deployments}
         looks: Looks = {f"queue {pool}/{queue}": {} for pool, queue in queues}
         runs = self.client.read_flow_runs(flow_run_filter=late, limit=200)
-        for run in sorted(runs, key=_expected, reverse=True):
-            where, since = f"{run.work_pool_name}/{run.work_queue_name}", _expected(run)
+        for run in sorted(runs, key=_waits_since, reverse=True):
+            where, since = f"{run.work_pool_name}/{run.work_queue_name}", _waits_since(run)
             waited = self.at - max(since, self.awake or since)
             if f"queue {where}" in looks and waited.total_seconds() > self.settings.late_seconds:
                 what = f"runs wait in queue {where} and nothing takes them up, {run.name} first"
+                if run.state_name == "Pending":
+                    what = (
+                        f"{run.name} was taken up from queue {where} {rough(waited)} ago and does not begin"
+                    )
                 trouble = Trouble(
                     f"queue {where}", "late", f"queue {run.work_queue_name}", what, since.isoformat(),
                     run_id=str(run.id),
@@ -251,7 +255,9 @@ def _is_good(run: FlowRun) -> bool:
     return run.state is not None and run.state.is_completed()
 
 
-def _expected(run: FlowRun) -> datetime:
+def _waits_since(run: FlowRun) -> datetime:
+    if run.state and run.state.is_pending():
+        return run.state.timestamp
     return run.expected_start_time or datetime.now(UTC)
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 from prefect.client.orchestration import get_client
+from prefect.states import Cancelled, Pending
 
 from tests.conditions import until
 
@@ -223,6 +224,18 @@ def resume_queue(stage: Stage) -> None:
     until(lambda: stage.is_over(stage.waiting), seconds=120, what="the waiting run ends")
 
 
+def take_up_only(stage: Stage) -> None:
+    """As a worker does whose engine never answers."""
+    stage.pause_queue("default", True)
+    stage.waiting = stage.start("troubled/fail", how="well")
+    stage.set_state(stage.waiting, Pending())
+    stage.pause_queue("default", False)
+
+
+def begin(stage: Stage) -> None:
+    stage.set_state(stage.waiting, Cancelled())
+
+
 def lose_machine(stage: Stage) -> None:
     """Worker and run die together."""
     run = stage.start("endless/hang")
@@ -291,6 +304,8 @@ WAREHOUSE = [Scene("warehouse unreachable", "warehouse", "warehouse", no_warehou
                    says=["cannot be opened"])]  # fmt: skip
 LATE = [Scene("late: a queue paused", "queue groundwork/default", "late", pause_queue, resume_queue,
               says=["nothing takes them up"])]  # fmt: skip
+PENDING = [Scene("a run is taken up and does not begin", "queue groundwork/default", "late", take_up_only, begin,
+                 says=["was taken up from queue groundwork/default", "does not begin"])]  # fmt: skip
 MACHINE = [Scene("machine gone: worker and run killed", "no worker", "no worker", lose_machine, another_machine,
                  by="server", says=["Since", "everything"])]  # fmt: skip
 POOL = [Scene("work pool paused", "no worker", "no worker", pause_pool, resume_pool, by="server")]
@@ -310,6 +325,7 @@ WAVES: dict[str, list[Scene]] = {
     "server": SERVER,
     "machine": MACHINE,
     "late": LATE,
+    "pending": PENDING,
     "pool": POOL,
     "login": LOGIN,
     "mail": MAIL,

@@ -27,6 +27,7 @@ from prefect.client.schemas.objects import (
     ConcurrencyLimitConfig,
     ConcurrencyLimitStrategy,
     FlowRun,
+    State,
 )
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
 from prefect.deployments import run_deployment
@@ -58,7 +59,10 @@ SHORT = {
 }
 """Settings of server and worker that stand for longer ones of production."""
 
-WINDOWS = {"groundwork: run waits": 10, "groundwork: no worker": 10, "groundwork: alert failed": 300}
+WINDOWS = {
+    "groundwork: run waits": 10, "groundwork: run does not begin": 10, "groundwork: no worker": 10,
+    "groundwork: alert failed": 300,
+}  # fmt: skip
 """Seconds in place of those of automations.yaml."""
 
 ONCE_A_YEAR = "0 3 1 1 *"
@@ -212,6 +216,11 @@ class Stage:
         with get_client(sync_client=True) as client:
             state = client.read_flow_run(run.id).state
             return state is not None and state.is_final()
+
+    def set_state(self, run: FlowRun, state: State[Any]) -> None:
+        """Say what becomes of a run, in the place of a worker."""
+        with get_client(sync_client=True) as client:
+            client.set_flow_run_state(run.id, state, force=True)
 
     def settle(self) -> None:
         """Wait for all runs that were begun, and for all calls for help."""

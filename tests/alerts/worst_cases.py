@@ -71,6 +71,7 @@ def worst_cases() -> list[WorstCase]:
         WorstCase("machine gone, another worker is there", "the last heartbeat", f"{within['groundwork: silent run']} s without one", within["groundwork: silent run"] + EVALUATED + at_once),
         WorstCase("no worker, machine gone with it, pool paused", "the last heartbeat", f"{HEARTBEATS} s + {within['groundwork: no worker']} s", pool),
         WorstCase("late", "the time it was to begin", f"{LATE} s + {max(within['groundwork: run waits'], late)} s", LATE + max(within["groundwork: run waits"], late) + EVALUATED + TELL),
+        WorstCase("taken up, and does not begin", "the moment it is taken up", f"{within['groundwork: run does not begin']} s", within["groundwork: run does not begin"] + EVALUATED + at_once),
         WorstCase("never started: paused", "the pause", "next watch", seen),
         WorstCase("bucket or warehouse unreachable", "the first refusal", "next watch, or a run that fails", seen + 20),
         WorstCase("disk filling, slot lag, too little", "the threshold", "next watch", seen),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -18,8 +19,9 @@ HELD = "tests/integration/held_flows.py"
 
 
 def deploy_flow(
-    name: str, flow: str, *, strategy: str = "", tags: Sequence[str] = (), file: str = HELD, **more: Any
-) -> UUID:
+    name: str, flow: str, *, strategy: str = "", tags: Sequence[str] = (), file: str = HELD,
+    directory: Path = PROJECT, **more: Any,
+) -> UUID:  # fmt: skip
     """Deploy a flow to the pool of the platform; one run at a time when a strategy is named."""
     limit: dict[str, Any] = {}
     if strategy:
@@ -33,7 +35,7 @@ def deploy_flow(
             name=name,
             work_pool_name="groundwork",
             entrypoint=f"{file}:{flow}",
-            pull_steps=[{"prefect.deployments.steps.set_working_directory": {"directory": str(PROJECT)}}],
+            pull_steps=[{"prefect.deployments.steps.set_working_directory": {"directory": str(directory)}}],
             tags=list(tags),
             **limit,
             **more,

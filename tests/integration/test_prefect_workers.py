@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,12 +20,15 @@ import pytest
 import yaml
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import DeploymentScheduleCreate
+from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.schedules import IntervalSchedule
 
 from demo.postgres import Postgres
 from demo.prefect_server import PrefectServer, PrefectWorker
 from tests.capture import PASSWORD, ROLE, Capture, Database
+from tests.commands import PROJECT
 from tests.conditions import until
+from tests.fenced import commands, run_block
 from tests.integration.deploying import all_ended, at_once, deploy_flow, runs_of, start_run, states
 
 pytestmark = [
@@ -35,6 +39,7 @@ pytestmark = [
 SECONDS = int(os.environ.get("GROUNDWORK_TEST_DEPLOY_SECONDS", "15"))
 """For how long the schedules start runs."""
 
+PAGE = "runbooks.md"
 numbers = itertools.count(1)
 
 
@@ -137,13 +142,13 @@ def worker(
         made.stop()
 
 
-def ingest(name: str, strategy: str, every: timedelta | None = None) -> UUID:
+def ingest(name: str, strategy: str, every: timedelta | None = None, directory: Path = PROJECT) -> UUID:
     """A deployment that reads the till, on a schedule of its own if there is to be one."""
     interval = IntervalSchedule(interval=every, anchor_date=datetime.now(UTC)) if every else None
     schedules = [DeploymentScheduleCreate(schedule=interval, active=True)] if interval else []
     return deploy_flow(
         name, "ingest", file="flows/ingest.py", strategy=strategy, tags=["groundwork"],
-        parameters={"source": "shop"}, schedules=schedules,
+        parameters={"source": "shop"}, schedules=schedules, directory=directory,
     )  # fmt: skip
 
 
@@ -205,6 +210,55 @@ def test_a_run_whose_worker_died_in_mid_run_is_taken_over_by_another_worker(
     assert "submitted to infrastructure" in second.log_path.read_text()
     till.capture.run()
     till.capture.assert_equal_to_the_source()
+
+
+def test_a_new_version_takes_over_from_the_old_one_while_nothing_stands_still(
+    till: Till, worker: Callable[[str], PrefectWorker], platform: dict[str, str], tmp_path: Path
+) -> None:
+    first, every = worker("old"), timedelta(seconds=5)
+    with till.written(), till.watched() as readers:
+        deployment = ingest("till-upgraded", "CANCEL_NEW", every, old_version(tmp_path / "project"))
+        until(lambda: completed(deployment, "old-ingest"), seconds=120, what="a run of the old version")
+        before, _deploy = commands(PAGE, "Upgrade")
+        formats, _difference = before.splitlines()
+        assert "old and new workers may run side by side" in run_block(formats, platform | till.settings)
+        second = worker("new")
+        assert ingest("till-upgraded", "CANCEL_NEW", every) == deployment
+        until(lambda: completed(deployment, "ingest"), seconds=120, what="a run of the new version")
+        assert "drained" in run_block(*commands(PAGE, "Drain"), platform)
+        first.stop()
+        done = len(completed(deployment, "ingest"))
+        run_block(commands(PAGE, "Pause and resume")[1], platform)
+        until(lambda: len(completed(deployment, "ingest")) > done, seconds=120, what="the new one goes on")
+        pause(deployment)
+        runs = until(lambda: all_ended(deployment), seconds=300, what="the queue drains")
+    last = start_run(deployment)
+    until(lambda: all_ended(deployment), seconds=120, what="the last run ends")
+
+    assert at_once(runs) == 1 and readers == [1]
+    assert set(states(runs)) <= {"Completed", "Cancelled"}, "nobody is called for an upgrade"
+    names = [run.name for run in runs if run.state and run.state.is_completed()]
+    assert names == sorted(names, reverse=True), "once the new one is deployed the old one never runs again"
+    assert last.id in {run.id for run in completed(deployment, "ingest")}
+    till.capture.assert_equal_to_the_source()
+    assert "submitted to infrastructure" in second.log_path.read_text()
+
+
+def completed(deployment: UUID, name: str) -> list[FlowRun]:
+    """Its runs that went well under a name that begins so."""
+    runs = [run for run in runs_of(deployment) if run.state and run.state.is_completed()]
+    return [run for run in runs if run.name.startswith(name)]
+
+
+def old_version(directory: Path) -> Path:
+    """The project as it was before: the same formats, and runs by which it is known."""
+    for room in ("flows", "tasks", "groundwork", "signing"):
+        shutil.copytree(PROJECT / room, directory / room)
+    flow = directory / "flows" / "ingest.py"
+    marked = flow.read_text(encoding="utf-8").replace('"ingest-{source}"', '"old-ingest-{source}"')
+    assert "old-ingest" in marked
+    flow.write_text(marked, encoding="utf-8")
+    return directory
 
 
 def kill_with_all_its_runs(worker: PrefectWorker) -> None:

@@ -1,0 +1,75 @@
+"""What starts a run within its container: the run is seen through to its end, and nobody else's."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from uuid import UUID
+
+import psutil
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun
+from prefect.states import Cancelling
+
+from demo.prefect_server import PrefectWorker
+from tests.commands import PROJECT
+from tests.conditions import until
+from tests.integration.deploying import all_ended, deploy_flow, runs_of, start_run, states
+
+DOOR = PROJECT / "deployments" / "image" / "execute.py"
+
+
+@pytest.fixture
+def held(prefect_worker: PrefectWorker) -> Iterator[UUID]:
+    """A deployment whose runs are started as they are in a container."""
+    made = deploy_flow("held-in-a-container", "hold", job_variables={"command": f"{sys.executable} {DOOR}"})
+    yield made
+    with get_client(sync_client=True) as client:
+        client.delete_deployment(made)
+
+
+def engine_of(run: FlowRun) -> psutil.Process | None:
+    """The process that the flow runs in, once it runs."""
+    with get_client(sync_client=True) as client:
+        state = client.read_flow_run(run.id).state
+    if not (state and state.is_running()):
+        return None
+    for process in psutil.process_iter():
+        try:
+            of = process.environ().get("PREFECT__FLOW_RUN_ID")
+            if of == str(run.id) and "prefect.engine" in process.cmdline():
+                return process
+        except psutil.Error:
+            continue
+    return None
+
+
+def test_it_runs_the_flow_as_its_deployment_says(held: UUID) -> None:
+    start_run(held)
+    start_run(held, fail=True)
+    ended = until(lambda: all_ended(held), seconds=120, what="both runs end")
+    assert states(ended) == ["Completed", "Failed"]
+
+
+def test_a_run_that_somebody_cancels_is_cancelled(held: UUID) -> None:
+    run = start_run(held, seconds=250)
+    engine = until(lambda: engine_of(run), seconds=60, what="the run begins")
+    with get_client(sync_client=True) as client:
+        client.set_flow_run_state(run.id, Cancelling())
+    assert states(until(lambda: all_ended(held), seconds=120, what="it ends")) == ["Cancelled"]
+    engine.wait(timeout=60)
+
+
+def test_a_run_whose_process_dies_is_crashed_and_says_why(held: UUID) -> None:
+    run = start_run(held, seconds=250)
+    until(lambda: engine_of(run), seconds=60, what="the run begins").kill()
+    until(lambda: all_ended(held), seconds=60, what="it is noticed")
+    (ended,) = runs_of(held)
+    assert ended.state is not None and ended.state.is_crashed() and "-9" in str(ended.state.message)
+
+
+def test_without_a_run_it_says_who_gives_one() -> None:
+    asked = subprocess.run([sys.executable, str(DOOR)], env={}, capture_output=True, text=True, check=False)
+    assert asked.returncode == 1 and "A worker sets it" in asked.stderr
