@@ -13,6 +13,7 @@ from prefect.events.schemas.automations import Automation, AutomationCore
 from prefect.exceptions import ObjectNotFound
 
 from deployments.automation_rules import broken_rules, server_findings
+from deployments.blocks import MAIL_BLOCK
 from deployments.changes import Change, differences
 from deployments.cloud_automations import apply_in_cloud
 from deployments.windows import expanded, windows
@@ -22,6 +23,7 @@ from groundwork.settings import Settings
 
 FILE = Path(__file__).with_name("automations.yaml")
 PREFECT_YAML = Path("prefect.yaml")
+MAIL = f"slack-webhook/{MAIL_BLOCK}"
 OURS = "groundwork: "
 """What the names of our automations begin with; others are never touched."""
 
@@ -112,10 +114,12 @@ def _resolved(client: SyncPrefectClient, entry: dict[str, Any]) -> dict[str, Any
     """The entry with ids in the places of names."""
     cloud = client.server_type == ServerType.CLOUD
     actions = [_action(client, dict(action), entry["name"], cloud) for action in entry["actions"]]
-    return {"enabled": True, "description": "", **entry, "actions": actions}
+    return {"enabled": True, "description": "", **entry, "actions": [one for one in actions if one]}
 
 
 def _action(client: SyncPrefectClient, action: dict[str, Any], name: str, cloud: bool) -> dict[str, Any]:
+    """The action with ids; nothing for an optional one whose block is not there."""
+    optional = action.pop("optional", False)
     if "deployment" in action:
         wanted = action.pop("deployment")
         try:
@@ -125,7 +129,7 @@ def _action(client: SyncPrefectClient, action: dict[str, Any], name: str, cloud:
                 f"automation '{name}'", f"there is no deployment '{wanted}'",
                 fix="run `prefect --no-prompt deploy --all`, then apply again; or apply with --deploy",
             ) from error  # fmt: skip
-    if cloud and action["type"] == "send-notification":
+    if cloud and action.get("block") == MAIL:
         from prefect.variables import Variable
 
         emails = str(Variable.get("groundwork_alert_to")).split(",")
@@ -136,6 +140,8 @@ def _action(client: SyncPrefectClient, action: dict[str, Any], name: str, cloud:
         try:
             found = client.read_block_document_by_name(block, slug)
         except ObjectNotFound as error:
+            if optional:
+                return {}
             raise SettingMissing(
                 f"automation '{name}'", f"there is no block '{slug}/{block}'",
                 fix="set GROUNDWORK_SMTP_URL, GROUNDWORK_ALERT_FROM and GROUNDWORK_ALERT_TO, apply again",

@@ -13,7 +13,8 @@ from typing import Any
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
 from prefect.blocks.core import Block
-from prefect.blocks.notifications import SlackWebhook
+from prefect.blocks.fields import SecretDict
+from prefect.blocks.notifications import CustomWebhookNotificationBlock, SlackWebhook
 from prefect.blocks.system import Secret
 from prefect.variables import Variable
 from pydantic import BaseModel
@@ -41,6 +42,12 @@ OWN = [
 OPTIONAL = [Named(secret="groundwork-alert-slack"), Named(secret="groundwork-alert-webhook")]
 """Further channels of alerts; nothing is said of those that are not set."""
 
+SERVERS_CHANNELS = {
+    "groundwork-slack": (OPTIONAL[0], {"text": "*{{subject}}*\n{{body}}"}),
+    "groundwork-webhook": (OPTIONAL[1], {"state": "open", "subject": "{{subject}}", "text": "{{body}}"}),
+}
+"""The same channels for what the server tells by itself: a block, its address, what is posted there."""
+
 
 def apply_blocks(catalog: Catalog, settings: Settings, *, dry_run: bool) -> Iterator[Change]:
     """Make Prefect's blocks and variables agree with the environment.
@@ -62,6 +69,9 @@ def apply_blocks(catalog: Catalog, settings: Settings, *, dry_run: bool) -> Iter
         yield _block(mail_block(), MAIL_BLOCK, dry_run=dry_run)
     else:
         yield _known(SlackWebhook, MAIL_BLOCK, "GROUNDWORK_SMTP_URL")
+    for name, (named, said) in SERVERS_CHANNELS.items():
+        if address := os.environ.get(named.environment_name):
+            yield _block(_channel(address, said), name, dry_run=dry_run)
     if settings.bucket.startswith("s3://"):
         yield from _bucket(settings.bucket, dry_run=dry_run)
     if os.environ.get(f"{SNOWFLAKE}ACCOUNT"):
@@ -88,6 +98,14 @@ def mail_block() -> SlackWebhook:
     scheme = "mailtos" if mode == "ssl" else "mailto"
     url = f"{scheme}://{login}{where.hostname}:{port}?{urlencode(options)}"
     return SlackWebhook(url=url, notify_type="failure")
+
+
+def _channel(address: str, said: dict[str, str]) -> CustomWebhookNotificationBlock:
+    """What is posted as JSON; the address is a secret, since who has it can write to the channel."""
+    secrets = SecretDict({"address": address})
+    return CustomWebhookNotificationBlock(
+        name="groundwork", url="{{address}}", json_data=said, secrets=secrets
+    )
 
 
 def _bucket(url: str, *, dry_run: bool) -> Iterator[Change]:

@@ -2,37 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import threading
 from collections.abc import Iterator
 from email.message import EmailMessage
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
 from groundwork.alerts.channels import Sender, post
+from tests.ear import listening
 
 
 @pytest.fixture
 def heard() -> Iterator[tuple[str, list[tuple[str, Any]]]]:
     """An address, and what is posted there."""
-    said: list[tuple[str, Any]] = []
-
-    class Ear(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            said.append((self.path, json.loads(self.rfile.read(int(self.headers["Content-Length"])))))
-            self.send_response(500 if self.path == "/broken" else 200)
-            self.end_headers()
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Ear)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}", said
-    server.shutdown()
-    server.server_close()
+    with listening() as ear:
+        yield ear
 
 
 def mail() -> EmailMessage:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import PrefectHTTPStatusError
+from prefect.states import Cancelled, Failed
 
 from demo.prefect_server import PrefectWorker
 from deployments import stanzas
@@ -25,6 +27,7 @@ from deployments.apply import apply as apply_everything
 from groundwork.errors import SettingMissing
 from tests.commands import PROJECT, pause_schedules, run_command
 from tests.conditions import until
+from tests.ear import listening
 from tests.integration.deploying import all_ended, at_once, deploy_flow, start_run, states
 
 
@@ -354,3 +357,29 @@ def test_blocks_lead_runs_to_bucket_and_warehouse_and_vanish_when_nothing_names_
     pruned = apply(prune=True)
     assert all(f"removed   {block}" in pruned for block in blocks)
     assert "groundwork-snowflake" not in apply(prune=True)
+
+
+def test_what_the_server_tells_by_itself_is_told_to_slack_and_the_webhook_too(
+    apply: Apply, prefect_api: str
+) -> None:
+    with listening() as (address, said), get_client(sync_client=True) as client:
+        told = apply(
+            {"GROUNDWORK_ALERT_SLACK": f"{address}/sl4ck", "GROUNDWORK_ALERT_WEBHOOK": f"{address}/h00k"}
+        )
+        assert "created   block custom-webhook 'groundwork-slack'" in told
+        assert "updated   automation 'groundwork: no worker'" in told
+        kept = json.dumps([surroundings(), automations()])
+        assert "sl4ck" not in kept + told and "h00k" not in kept + told
+        notify = client.read_deployment_by_name("notify/notify")
+        run = client.create_flow_run_from_deployment(notify.id, state=Cancelled())
+        client.set_flow_run_state(run.id, Failed(), force=True)
+        until(lambda: len(said) == 2, seconds=60, what="both are told")
+    heard = dict(said)
+    assert heard["/sl4ck"]["text"].startswith(
+        "*[Groundwork] alert channel: Failed (notify)*\nThe run that tells"
+    )
+    assert heard["/h00k"]["subject"] == "[Groundwork] alert channel: Failed (notify)"
+    assert f"/runs/flow-run/{run.id}" in heard["/h00k"]["text"]
+    pruned = apply(prune=True)
+    assert "removed   block custom-webhook 'groundwork-slack'" in pruned
+    assert outcomes(apply(prune=True)) == {"unchanged"}
