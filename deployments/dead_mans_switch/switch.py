@@ -14,7 +14,7 @@ could not send a mail; calls for help are not taken up although a worker is ther
     SWITCH_FROM SWITCH_TO who writes to whom; several separated by commas
     SWITCH_STATE          file that remembers what was told (default: ./switch.json)
     SWITCH_RUNBOOKS       address of the runbooks, for the links
-    SWITCH_CALLS_SECONDS SWITCH_WATCH_SECONDS  how long calls may wait (150), and watch be silent (900)
+    SWITCH_CALLS_SECONDS SWITCH_WATCH_SECONDS  how long calls may wait (150), and watch be silent (420)
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ LOOKS = 2
 """A trouble is told when it was there at this many looks in a row: one lost packet is none."""
 CALLS_WAIT = timedelta(seconds=float(os.environ.get("SWITCH_CALLS_SECONDS", "150")))
 """How long runs of `notify` may wait for a worker that is there, and none of them ends."""
-WATCH_IS_DUE = timedelta(seconds=float(os.environ.get("SWITCH_WATCH_SECONDS", "900")))
-"""`watch` succeeds every two minutes; `notify` tells after 12 minutes that it does not, if it can."""
+WATCH_IS_DUE = timedelta(seconds=float(os.environ.get("SWITCH_WATCH_SECONDS", "420")))
+"""`watch` succeeds every two minutes; `notify` tells after 5 minutes that it does not, if it can."""
 SERVER_MAILS = timedelta(minutes=2)
 """The server has mailed by then that `notify` failed, if it could."""
 MAIL_FAILED = timedelta(hours=2)
@@ -53,6 +53,10 @@ MAIL_FAILED = timedelta(hours=2)
 WHAT = {
     "server": ("Prefect does not answer", "nothing is started, and nobody is told of anything"),
     "alert channel": ("the server could not send a mail", "troubles may be there that nobody was told of"),
+    "worker": (
+        "runs wait, and no worker has ever been there",
+        "everything: nothing is read, built or watched",
+    ),
     "calls": ("calls for help are not taken up, though a worker is there", "no trouble is told"),
     "watch": ("nobody watches: the flow watch does not succeed", "silence, disks and slots go unnoticed"),
 }
@@ -60,10 +64,14 @@ WHAT = {
 ADVICE = {
     "server": "look at the server's process, its database and the network between",
     "alert channel": "look at the mail server, its login, and the block groundwork-mail",
+    "worker": "start one: prefect worker start --pool groundwork",
     "calls": "does a worker serve the queue alerts? is the queue paused?",
     "watch": "look at the newest runs of watch, and at the server's scheduler",
 }
-SECTION = {"server": "server", "alert channel": "alert-channel", "calls": "late", "watch": "never-started"}
+SECTION = {
+    "server": "server", "alert channel": "alert-channel", "worker": "no-worker", "calls": "late",
+    "watch": "never-started",
+}  # fmt: skip
 
 
 def ask(path: str, question: Mapping[str, Any] | None = None) -> Any:
@@ -87,8 +95,10 @@ def look(at: datetime) -> dict[str, str]:
         found = {}
         if failed := failed_mails(at):
             found["alert channel"] = failed
-        if any(pool.get("status") == "READY" for pool in pools):  # else the server itself has told
+        if any(pool.get("status") == "READY" for pool in pools):
             found |= unheard(at)
+        elif pools:  # the server itself tells of workers that are gone, but not that there never was one
+            found |= never_begun(at)
         return found
     except urllib.error.HTTPError as error:
         return {"server": f"answered {error.code}"}
@@ -140,10 +150,29 @@ def unheard(at: datetime) -> dict[str, str]:
     return found
 
 
+def never_begun(at: datetime) -> dict[str, str]:
+    """Whether runs wait for a pool that never had a worker."""
+    if ask("/work_pools/groundwork/workers/filter", {}):
+        return {}
+    waiting = first(
+        {
+            "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}, "tags": {"all_": ["groundwork"]}},
+            "sort": "EXPECTED_START_TIME_ASC",
+        }
+    )
+    if not waiting or at - moment(waiting[0]["expected_start_time"]) < CALLS_WAIT:
+        return {}
+    return {"worker": f"the first since {waiting[0]['expected_start_time'][:19]} UTC"}
+
+
 def runs(deployment: str, which: Mapping[str, Any], sort: str) -> list[Any]:
     """The first run of a deployment, in an order."""
-    asked = {"deployments": {"name": {"any_": [deployment]}}, "flow_runs": which, "sort": sort, "limit": 1}
-    found: list[Any] = ask("/flow_runs/filter", asked)
+    return first({"deployments": {"name": {"any_": [deployment]}}, "flow_runs": which, "sort": sort})
+
+
+def first(asked: Mapping[str, Any]) -> list[Any]:
+    """The first run that is asked for, if there is one."""
+    found: list[Any] = ask("/flow_runs/filter", {**asked, "limit": 1})
     return found
 
 
