@@ -53,10 +53,7 @@ MAIL_FAILED = timedelta(hours=2)
 WHAT = {
     "server": ("Prefect does not answer", "nothing is started, and nobody is told of anything"),
     "alert channel": ("the server could not send a mail", "troubles may be there that nobody was told of"),
-    "worker": (
-        "runs wait, and no worker has ever been there",
-        "everything: nothing is read, built or watched",
-    ),
+    "worker": ("runs wait, and no worker has ever been there", "nothing is read, built or watched"),
     "calls": ("calls for help are not taken up, though a worker is there", "no trouble is told"),
     "watch": ("nobody watches: the flow watch does not succeed", "silence, disks and slots go unnoticed"),
 }

@@ -79,6 +79,7 @@ def worst_cases() -> list[WorstCase]:
         WorstCase("watch itself is silent", "the time of its run that did not come", f"{loss} s without a success", loss - int(gap.total_seconds()) + EVALUATED + at_once),
         WorstCase("the run that tells fails", "its end", "event, by the server", EVENT),
         WorstCase("server down, mail server down", "the last answer", "two looks of the switch, one a minute", 2 * 60 + 10 + 5),
+        WorstCase("there never was a worker", "the time a run was to begin", "150 s, and two looks of the switch", 150 + 2 * 60 + 10),
         WorstCase("calls are not taken up", "the call", "150 s, and two looks of the switch", 150 + 2 * 60 + 10),
     ]  # fmt: skip
 
