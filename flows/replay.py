@@ -9,7 +9,7 @@ from prefect.futures import wait
 
 from tasks.dbt import build
 from tasks.digests import keep_digests
-from tasks.replay import find_sources, replay_source
+from tasks.replay import prepare_sources, replay_source
 
 
 @flow(name="replay", flow_run_name="replay-{source}")
@@ -33,7 +33,8 @@ def replay(
         into: another warehouse: snowflake, or the path of a DuckDB file.
         transform: build staging and visualization afterwards, by a full refresh.
     """
-    replays = [replay_source.submit(one, stream, since, until, into) for one in find_sources(source)]
+    sources = prepare_sources(source, stream, into)
+    replays = [replay_source.submit(one, stream, since, until, into) for one in sources]
     wait(replays)
     for done in replays:
         done.result()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -104,6 +104,22 @@ class Turns:
             self._warehouse = self._held.enter_context(self._open())
             self._since = time.monotonic()
         return self._warehouse
+
+
+def make_ready(entries: Sequence[AnySource], open_: Open, wanted: Wanted = Wanted()) -> None:
+    """Make all tables of these sources, and those that all share: before they are replayed side by side.
+
+    Two that make the same table of a new warehouse at once can be in each other's way.
+
+    Raises:
+        CatalogError: when a wanted stream is none of a source's.
+        WarehouseError: when the warehouse refuses.
+    """
+    for entry in entries:
+        _check_streams(entry, wanted)
+    with open_() as warehouse:
+        prepare(entries, warehouse)
+        warehouse.widen(REPLAYS, _COLUMNS)
 
 
 def replay(

@@ -44,13 +44,25 @@ def replay_source(source: str, stream: str = "", since: str = "", until: str = "
     )
 
 
-@task(task_run_name="find-sources")
-def find_sources(source: str) -> list[str]:
-    """Names of the sources to replay: the one that is named, or all of the catalog."""
-    from groundwork.catalog import load_catalog
-    from groundwork.settings import Settings
+@task(task_run_name="prepare", **RETRIES)
+def prepare_sources(source: str, stream: str = "", into: str = "") -> list[str]:
+    """Names of the sources to replay, the one that is named or all of the catalog; their tables are made.
 
-    return [source] if source else list(load_catalog(Settings().catalog))
+    Args:
+        source: its name; empty for all.
+        stream: this one only; refused when it is none of the source's.
+        into: another warehouse than the settings say.
+    """
+    from groundwork.catalog import load_catalog
+    from groundwork.replay import Wanted, make_ready
+    from groundwork.settings import Settings
+    from tasks.warehouse import platform_warehouse
+
+    settings = Settings().into(into)
+    catalog = load_catalog(settings.catalog)
+    entries = [catalog[source]] if source else list(catalog.values())
+    make_ready(entries, lambda: platform_warehouse(settings, "replay"), Wanted((stream,) if stream else ()))
+    return [entry.source for entry in entries]
 
 
 class ProgressArtifact:

@@ -57,7 +57,7 @@ def run_replay(options: argparse.Namespace) -> int:
     """Load batches again from the bucket, sources side by side, and build all that follows from scratch."""
     from groundwork.bucket import open_bucket
     from groundwork.catalog import load_catalog
-    from groundwork.replay import Wanted, bound, replay
+    from groundwork.replay import Wanted, bound, make_ready, replay
     from groundwork.settings import Settings
     from groundwork.warehouses import open_warehouse
 
@@ -75,10 +75,11 @@ def run_replay(options: argparse.Namespace) -> int:
         rows = sum(done.rows.values())
         return f"replay {source}: {len(done.batches)} batches, {rows} rows, {done.seconds:.1f} s"
 
-    entries = [catalog[source].source for source in options.source or catalog]
+    entries = [catalog[source] for source in options.source or catalog]
+    make_ready(entries, lambda: open_warehouse(settings, who="replay"), wanted)
     failed = []
     with ThreadPoolExecutor(len(entries), "replay") as pool:
-        for source, run in [(source, pool.submit(one, source)) for source in entries]:
+        for source, run in [(entry.source, pool.submit(one, entry.source)) for entry in entries]:
             try:
                 print(run.result())
             except GroundworkError as error:  # the others go on
