@@ -101,9 +101,12 @@ def test_a_restart_of_the_server_loses_neither_a_place_nor_an_alert(world: World
         assert taken(held) == 1
         world.server.kill()
         world.server.start()
-        # it fails under the new server, whose memory knows nothing of the events before
+        # It fails under the new server. The event of its beginning died with the old one, or did not: if so,
+        # Prefect lets the event of its end wait for it for a quarter of an hour, and `watch` tells it.
         ended = until(lambda: all_ended(held), seconds=240, what="the run ends")
         assert states(ended) == ["Failed"]
+        with get_client(sync_client=True) as client:
+            start_run(client.read_deployment_by_name("watch/watch").id)  # as its schedule does
         world.mail.mailbox.wait_for(lambda mail: str(run.id) in said(mail), timeout=120)
         until(lambda: taken(held) == 0, seconds=60, what="its place is free")
         start_run(held)
