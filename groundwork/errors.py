@@ -148,3 +148,7 @@ class PromiseBroken(GroundworkError):
 
 class WarehouseError(GroundworkError):
     """The warehouse cannot be opened, or refused a statement."""
+
+
+class WarehouseBusy(WarehouseError):
+    """The turn to write to the embedded warehouse did not come in the time that was given."""

@@ -15,14 +15,14 @@ SNOWFLAKE_BLOCK = "groundwork-snowflake"
 
 
 def platform_warehouse(
-    settings: Settings, who: str, *, read_only: bool = False
+    settings: Settings, who: str, *, read_only: bool = False, wait: float | None = None
 ) -> AbstractContextManager[Warehouse]:
     """Open the warehouse that the settings name, in the name of this flow run."""
     from groundwork.warehouses import open_warehouse
     from tasks.lookup import run_id
 
     login = snowflake_login(settings)
-    return open_warehouse(settings, who=who, read_only=read_only, login=login, run_id=run_id())
+    return open_warehouse(settings, who=who, read_only=read_only, login=login, run_id=run_id(), wait=wait)
 
 
 def snowflake_login(settings: Settings) -> SnowflakeLogin | None:

@@ -7,7 +7,8 @@ because the warehouse does not answer.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
@@ -20,9 +21,14 @@ from groundwork.alerts.troubles import Kind, Trouble, moment
 
 if TYPE_CHECKING:
     from groundwork.catalog import AnySource
+    from groundwork.ledger import Batches
     from groundwork.settings import Settings
     from tasks.run_states import Looks
 
+log = logging.getLogger("groundwork.watch")
+
+AT_WORK_SECONDS = 20.0
+"""A build may hold the embedded warehouse for long: slots and disks are not to wait for it."""
 UNSEEN = "its slot cannot be looked at"
 """What `groundwork.slot_watch` says when it could not look."""
 
@@ -51,18 +57,18 @@ def look_at_sources(awake: str = "") -> Looks:
     """Hold the ledger's newest look at each source against how often it is wanted, and what it brought."""
     from groundwork.alerts.silence import silence, too_little
     from groundwork.catalog import load_catalog
-    from groundwork.errors import BucketError, WarehouseError
-    from groundwork.idle import watched
+    from groundwork.errors import BucketError, WarehouseBusy, WarehouseError
     from groundwork.manifest import now
     from groundwork.settings import Settings
-    from tasks.lookup import platform_bucket
-    from tasks.warehouse import platform_warehouse
 
     settings = Settings()
     looks: Looks = {}
-    entries, warehouse = load_catalog(settings.catalog), partial(platform_warehouse, settings, "watch")
+    entries = load_catalog(settings.catalog)
     try:
-        batches = watched(platform_bucket(settings), settings, entries, warehouse)
+        batches = _batches(settings, list(entries))
+    except WarehouseBusy as error:
+        log.info("the warehouse is at work, its sources are looked at another time: %s", error)
+        return {}
     except WarehouseError as error:
         return {"warehouse": _one("warehouse", "warehouse", str(error))}
     except BucketError:
@@ -144,6 +150,15 @@ def read_looks(text: str) -> Looks:
         subject: {one["key"]: Trouble(**one) for one in found}
         for subject, found in json.loads(text or "{}").items()
     }
+
+
+def _batches(settings: Settings, sources: Sequence[str]) -> dict[str, Batches]:
+    from groundwork.idle import watched
+    from tasks.lookup import platform_bucket
+    from tasks.warehouse import platform_warehouse
+
+    warehouse = partial(platform_warehouse, settings, "watch", wait=AT_WORK_SECONDS)
+    return watched(platform_bucket(settings), settings, sources, warehouse)
 
 
 def _places(settings: Settings) -> Iterator[Path]:

@@ -176,6 +176,7 @@ def open_warehouse(
     read_only: bool = False,
     login: SnowflakeLogin | None = None,
     run_id: str = "",
+    wait: float | None = None,
 ) -> Iterator[Warehouse]:
     """Open the warehouse that the settings name, and close it again.
 
@@ -185,15 +186,19 @@ def open_warehouse(
         read_only: do not queue as a writer (the embedded warehouse must exist then).
         login: how to sign in to Snowflake; by default what the environment says.
         run_id: the flow run; Snowflake's statements are tagged with it.
+        wait: seconds to wait for the turn to write, where there is one writer at a time; an hour when None.
 
     Raises:
         SettingMissing: when nothing says how to sign in.
+        WarehouseBusy: when the turn does not come in time.
         WarehouseError: when it cannot be opened.
     """
     if settings.warehouse == "duckdb":
         from groundwork.warehouses.duckdb import open_duckdb
+        from groundwork.warehouses.writer import LONGEST_WAIT
 
-        with open_duckdb(settings.duckdb_file, who=who, read_only=read_only) as warehouse:
+        longest = LONGEST_WAIT if wait is None else wait
+        with open_duckdb(settings.duckdb_file, who=who, read_only=read_only, wait=longest) as warehouse:
             yield warehouse
     else:
         from groundwork.warehouses.snowflake import open_snowflake

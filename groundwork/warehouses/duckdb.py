@@ -34,7 +34,7 @@ from groundwork.warehouses import (
 )
 from groundwork.warehouses.canonical import Digest, digest_of, digest_sql
 from groundwork.warehouses.duckdb_text import DIALECT, kind_of, quoted
-from groundwork.warehouses.writer import writer_lock
+from groundwork.warehouses.writer import LONGEST_WAIT, writer_lock
 
 log = logging.getLogger(__name__)
 
@@ -44,13 +44,16 @@ _TYPES = {TEXT: "varchar", INSTANT: "timestamp", WHOLE: "bigint"}
 
 
 @contextmanager
-def open_duckdb(file: Path, *, who: str, read_only: bool = False) -> Iterator[DuckDB]:
+def open_duckdb(
+    file: Path, *, who: str, read_only: bool = False, wait: float = LONGEST_WAIT
+) -> Iterator[DuckDB]:
     """Open the file, after queueing for it.
 
     Raises:
+        WarehouseBusy: when the turn does not come within ``wait`` seconds.
         WarehouseError: when it cannot be opened, or a program that does not queue holds it too long.
     """
-    with writer_lock(file, who):
+    with writer_lock(file, who, wait=wait):
         connection = _connect(file, read_only)
         try:
             yield DuckDB(connection, file)

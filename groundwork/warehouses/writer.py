@@ -14,16 +14,16 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from groundwork.errors import WarehouseError
+from groundwork.errors import WarehouseBusy
 
 log = logging.getLogger(__name__)
 
-_LONGEST_WAIT = 3600.0
+LONGEST_WAIT = 3600.0
 """Seconds a writer queues before it gives up."""
 
 
 @contextmanager
-def writer_lock(file: Path, who: str, *, wait: float = _LONGEST_WAIT) -> Iterator[None]:
+def writer_lock(file: Path, who: str, *, wait: float = LONGEST_WAIT) -> Iterator[None]:
     """Hold the warehouse file for writing; wait for the turn and say so.
 
     Args:
@@ -32,7 +32,7 @@ def writer_lock(file: Path, who: str, *, wait: float = _LONGEST_WAIT) -> Iterato
         wait: seconds to wait at most.
 
     Raises:
-        WarehouseError: when the turn does not come in time.
+        WarehouseBusy: when the turn does not come in time.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     holder = file.with_name(file.name + ".holder")
@@ -48,7 +48,7 @@ def writer_lock(file: Path, who: str, *, wait: float = _LONGEST_WAIT) -> Iterato
                 log.info("waiting for warehouse=%s held_by=%s seconds=%.0f", file.name, _read(holder), waited)
                 told = waited
             if waited > wait:
-                raise WarehouseError(
+                raise WarehouseBusy(
                     str(file),
                     f"is still held after {wait:.0f} seconds",
                     why=f"held by {_read(holder)}",

@@ -184,3 +184,22 @@ def test_a_copy_without_a_place_is_told(home: Path) -> None:
         warehouse.query("create table visualization.orders as select 1 as n")
     with pytest.raises(WarehouseError, match=r"readers.duckdb: cannot be written"):
         publish(Settings(home=home), home / "nowhere" / "readers.duckdb")
+
+
+def test_who_watches_does_not_wait_until_a_build_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else slots and disks would be looked at an hour late; the sources are, the next time."""
+    from tasks import watch
+
+    settings = {
+        "HOME": str(tmp_path), "CATALOG": str(ROOT / "catalog"), "WAREHOUSE": "duckdb",
+        "BUCKET": (tmp_path / "bucket").as_uri(),
+    }  # fmt: skip
+    for name, value in settings.items():
+        monkeypatch.setenv(f"GROUNDWORK_{name}", value)
+    monkeypatch.setattr(watch, "AT_WORK_SECONDS", 0.0)
+    with writer_lock(tmp_path / "warehouse.duckdb", "transform"):
+        assert watch.look_at_sources.fn() == {}
+    seen = watch.look_at_sources.fn()
+    assert seen["warehouse"] == {} and "ledger shop" in seen
