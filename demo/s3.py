@@ -128,9 +128,11 @@ class S3Server(Service):
         return self.environment()
 
     def is_ready(self) -> bool:
-        """Whether a signed request finds the bucket."""
+        """Whether a signed request finds the bucket, and can read what an earlier start left in it."""
+        client = self.client()
         try:
-            self.client().head_bucket(Bucket=self.bucket)
+            for found in client.list_objects_v2(Bucket=self.bucket, MaxKeys=1).get("Contents", []):
+                client.get_object(Bucket=self.bucket, Key=found["Key"])["Body"].close()
         except (BotoCoreError, ClientError):
             return False
         return True
