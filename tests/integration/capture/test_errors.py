@@ -16,6 +16,7 @@ import pytest
 
 from demo.s3 import S3Server
 from demo.service import free_port
+from groundwork.bucket import Bucket
 from groundwork.bucket.s3 import S3Bucket, s3_client
 from groundwork.errors import (
     BucketError,
@@ -25,8 +26,10 @@ from groundwork.errors import (
     SourceRefused,
     SourceUnreachable,
 )
+from groundwork.manifest import manifest_key
 from groundwork.sources import copytext, incoming, pgoutput, wire
 from tests.capture import PASSWORD, ROLE, Capture, Database, process
+from tests.conditions import until
 
 Captures = Callable[..., Capture]
 SECRET = "falsch-9c1e"
@@ -277,6 +280,14 @@ def test_a_scratch_directory_that_is_not_there(
         items.run()
 
 
+def readable(bucket: Bucket) -> bool:
+    """Whether the manifest can be read: a server that was just started answers before it can."""
+    try:
+        return bool(bucket.get(manifest_key("shop", 1)))
+    except BucketError:
+        return False
+
+
 def test_a_bucket_that_goes_away_in_the_middle(
     items: Capture, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -300,6 +311,7 @@ def test_a_bucket_that_goes_away_in_the_middle(
             items.run()
         del items.bucket.put
         server.start()
+        until(lambda: readable(items.bucket), seconds=60, what="the server finds its volumes again")
         items.run()
         items.assert_equal_to_the_source()
 
