@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 REGION = "us-east-1"
 SOCKETS = Path("/tmp")  # weed puts its local sockets there, named by port
 GRPC_OF_ADMIN = 10_000  # the maintenance worker adds this to the admin port, whatever is set
+LEAST_FREE = 0.01  # of the disk: below it SeaweedFS takes no object; `weed mini` cannot be told otherwise
 
 
 class S3Server(Service):
@@ -71,11 +73,11 @@ class S3Server(Service):
             "AWS_DEFAULT_REGION": REGION,
         }
 
-    def client(self, *, secret_access_key: str | None = None) -> S3Client:
+    def client(self, *, secret_access_key: str | None = None, endpoint_url: str | None = None) -> S3Client:
         """A boto3 client of this server that does not retry."""
         return boto3.client(
             "s3",
-            endpoint_url=self.endpoint_url,
+            endpoint_url=endpoint_url or self.endpoint_url,
             region_name=REGION,
             aws_access_key_id=self.access_key_id,
             aws_secret_access_key=secret_access_key or self.secret_access_key,
@@ -83,7 +85,18 @@ class S3Server(Service):
         )
 
     def prepare(self) -> None:
-        """Write the key pair where the server reads it."""
+        """Write the key pair where the server reads it.
+
+        Raises:
+            ServiceError: the disk is so full that the server would start and take no object.
+        """
+        disk = shutil.disk_usage(self.directory)
+        least = LEAST_FREE * disk.total
+        if disk.free < least:
+            raise ServiceError(
+                f"s3: the disk of {self.directory} has {disk.free / 1e9:.1f} GB free; "
+                f"below {least / 1e9:.1f} GB, 1 % of it, SeaweedFS takes no object. Free some space, then start again"
+            )
         while not is_free(self.ports["admin"] + GRPC_OF_ADMIN):
             self.ports["admin"] = free_port()
         (self.directory / "objects").mkdir(exist_ok=True)
@@ -121,7 +134,8 @@ class S3Server(Service):
         for name, port in self.ports.items():
             part, _, kind = name.partition(".")
             switches[f"{part}.port.{kind}" if kind else f"{part}.port"] = port
-        return [str(program), "mini", *(f"-{name}={value}" for name, value in switches.items())]
+        words = [f"-{name}={value}" for name, value in switches.items()]
+        return [str(program), "-logtostderr=true", "mini", *words]
 
     def program_environment(self) -> dict[str, str]:
         """No keys of the user's: the server would take them for its own."""

@@ -1,7 +1,11 @@
 """What holds for every test."""
 
 import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 # Our loggers speak outside of flow runs here; Prefect need not warn of each line.
@@ -11,3 +15,17 @@ os.environ.setdefault("DO_NOT_TRACK", "1")
 # How fast is measured in `benchmarks`; a machine that does other things too is no failure.
 settings.register_profile("groundwork", deadline=None)
 settings.load_profile("groundwork")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _scratch() -> Iterator[None]:
+    """What tests, and the programs they start and kill, leave behind ends with them."""
+    with (
+        tempfile.TemporaryDirectory(prefix="groundwork-tests-", ignore_cleanup_errors=True) as directory,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        # PostgreSQL, started by root, runs as somebody else, who must be able to walk there.
+        Path(directory).chmod(0o755)
+        patch.setenv("TMPDIR", directory)
+        patch.setattr(tempfile, "tempdir", directory)
+        yield

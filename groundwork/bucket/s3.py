@@ -175,6 +175,13 @@ class S3Bucket:
             if code == "NoSuchBucket":
                 fix = f"create the bucket '{self._name}', or correct GROUNDWORK_BUCKET"
                 raise BucketError(where, "the bucket does not exist", fix=fix) from error
+            if status >= 500:
+                raise BucketError(
+                    where,
+                    f"the S3 server failed ({status} {code})",
+                    why="the fault is on its side",
+                    fix="try again later; if the server is yours, see its log and the free space of its disk",
+                ) from error
             raise BucketError(
                 where,
                 f"the S3 server refused ({status} {code})",

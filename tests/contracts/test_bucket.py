@@ -21,6 +21,8 @@ from groundwork.bucket import Bucket, open_bucket
 from groundwork.bucket.local import LocalBucket
 from groundwork.bucket.s3 import S3Bucket, s3_client
 from groundwork.errors import BucketError, KeyMissing, KeyTaken
+from tests.chaos.network import Network
+from tests.chaos.s3_link import Fault, S3Link, Stored
 
 ODD = [
     "a b", "ä/ö ü", "per%20cent", "plus+plus", "quote'\"", "a=b/c=d", "über/💥", "tilde~!$&()*,;@[]{}",
@@ -278,6 +280,16 @@ class TestSeaweed(BucketContract):
         assert not isinstance(caught.value, KeyMissing | KeyTaken)
         assert "wrong-secret" not in str(caught.value)
         assert seaweed.secret_access_key not in str(caught.value)
+
+    def test_a_server_that_fails_is_not_told_as_a_matter_of_rights(self, seaweed: S3Server) -> None:
+        with Network() as network:
+            link = S3Link(network, "ours", lambda: seaweed.port, Stored())
+            link.arm(Fault("answers 500", times=1))
+            client = seaweed.client(endpoint_url=f"http://127.0.0.1:{link.port}")
+            with pytest.raises(
+                BucketError, match=r"p/k: the S3 server failed \(500 .*free space of its disk"
+            ):
+                S3Bucket("lake", "p", client).put("k", b"")
 
     def test_no_credentials_are_told(
         self, seaweed: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

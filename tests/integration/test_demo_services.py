@@ -148,6 +148,16 @@ def test_a_service_that_ends_at_once_is_one_clear_error(tmp_path: Path) -> None:
     assert "broken.log" in str(raised.value)
 
 
+def test_s3_is_not_started_on_a_disk_where_it_would_take_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("demo.s3.LEAST_FREE", 1.0)
+    server = S3Server(tmp_path / "s3")
+    with pytest.raises(ServiceError, match=r"GB free; below .* GB, .* takes no object. Free some space"):
+        server.start()
+    assert not server.is_running
+
+
 def test_s3_puts_an_object_only_if_it_is_absent(s3: S3Server) -> None:
     client = s3.client()
     client.put_object(Bucket=s3.bucket, Key="a/first.json", Body=b"1", IfNoneMatch="*")
