@@ -95,7 +95,7 @@ class S3Server(Service):
         if disk.free < least:
             raise ServiceError(
                 f"s3: the disk of {self.directory} has {disk.free / 1e9:.1f} GB free; "
-                f"below {least / 1e9:.1f} GB, 1 % of it, SeaweedFS takes no object. Free some space, then start again"
+                f"below {least / 1e9:.1f} GB (1 %) SeaweedFS takes no object. Free some space and start again"
             )
         while not is_free(self.ports["admin"] + GRPC_OF_ADMIN):
             self.ports["admin"] = free_port()
