@@ -71,8 +71,8 @@ def arguments() -> argparse.Namespace:
         prog="python -m benchmarks",
         description=f"Measure Groundwork beside its peers.\n\n{listed}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="Runs at scale 1 are written to benchmarks/results.json and docs/benchmarks.md. The servers, their "
-        "rows and the peers are kept for the next run: up to 25 GB, until `make clean`.",
+        epilog="Runs at scale 1 are written to benchmarks/results.json and docs/benchmarks.md.\n"
+        "The servers, their rows and the peers are kept for the next run: up to 25 GB, until `make clean`.",
     )
     parser.add_argument("bench", nargs="?", default="all", choices=[*BENCHES, "all"], metavar="bench")
     parser.add_argument("--rounds", type=int, default=3, help="how often each is run, in turn (3)")
