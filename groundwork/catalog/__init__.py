@@ -6,7 +6,6 @@ the file, the place in it, and a guess at what was meant.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
@@ -25,6 +24,7 @@ from pydantic import (
     model_validator,
 )
 
+from groundwork.catalog.mistakes import first_mistake, guess
 from groundwork.catalog.postgres import PostgresConnection
 from groundwork.catalog.postgres import SlotLag as SlotLag
 from groundwork.catalog.rest import RestConnection, RestDeletions, RestEndpoint, check_parents
@@ -45,15 +45,8 @@ def _column_type(text: Any) -> str:
     plain = str(text).replace(" ", "")
     if not _TYPE.fullmatch(plain):
         known = ["text", "integer", "decimal(p,s)", "float", "boolean", "date", "timestamp", "json"]
-        raise ValueError(f"{str(text)!r} is not a column type ({', '.join(known)}){_guess(plain, known)}")
+        raise ValueError(f"{str(text)!r} is not a column type ({', '.join(known)}){guess(plain, known)}")
     return plain
-
-
-def _guess(word: str, known: list[str]) -> str:
-    # 'order_id' of a table 'orders' is more often its 'id' than a 'customer_id'
-    close = [name for name in known if word.endswith(f"_{name}")]
-    close = close or difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f". Did you mean '{close[0]}'?" if close else ""
 
 
 Name = Annotated[
@@ -128,7 +121,7 @@ class Stream(_Entry):
             if column not in self.columns:
                 known = list(self.columns)
                 shown = ", ".join(known[:3]) + (" …" if len(known) > 3 else "")
-                raise ValueError(f"primary_key: '{column}' is not a column ({shown}){_guess(column, known)}")
+                raise ValueError(f"primary_key: '{column}' is not a column ({shown}){guess(column, known)}")
         return self
 
 
@@ -258,7 +251,7 @@ class Catalog(Mapping[str, AnySource]):
             raise CatalogError(
                 str(self.directory),
                 f"there is no source '{source}' ({', '.join(known)})",
-                fix=_guess(source, known).removeprefix(". "),
+                fix=guess(source, known).removeprefix(". "),
             )
         return self._sources[source]
 
@@ -283,7 +276,7 @@ def check_streams(entry: AnySource, streams: Iterable[str]) -> None:
             raise CatalogError(
                 f"source '{entry.source}'",
                 f"there is no stream '{stream}' ({', '.join(known)})",
-                fix=_guess(stream, known).removeprefix(". "),
+                fix=guess(stream, known).removeprefix(". "),
             )
 
 
@@ -320,12 +313,12 @@ def load_source(file: Path) -> AnySource:
         raise CatalogError(
             f"{file}: kind",
             f"'{kind}' is not a kind of source ({', '.join(known)})",
-            fix=_guess(str(kind), known).removeprefix(". "),
+            fix=guess(str(kind), known).removeprefix(". "),
         )
     try:
         source = _KINDS[kind].model_validate(entry)
     except ValidationError as error:
-        raise CatalogError(*_first_mistake(file, _KINDS[kind], error)) from error
+        raise CatalogError(*first_mistake(file, _KINDS[kind], error)) from error
     if source.source != file.stem:
         raise CatalogError(
             f"{file}: source",
@@ -333,58 +326,3 @@ def load_source(file: Path) -> AnySource:
             fix=f"rename the file to {source.source}.yml, or the source to '{file.stem}'",
         )
     return source
-
-
-def _first_mistake(file: Path, model: type[BaseModel], error: ValidationError) -> tuple[str, str]:
-    """Where and what, in the reader's words instead of the validator's."""
-    mistake = error.errors(include_url=False)[0]
-    place, models = _follow(model, mistake["loc"])
-    text = mistake["msg"].removeprefix("Value error, ")
-    if mistake["type"] == "missing":
-        text = "is missing"
-    elif mistake["type"] == "extra_forbidden":
-        known = _keys(_follow(model, mistake["loc"][:-1])[1])
-        text = f"is not a key here ({', '.join(known)}){_guess(place[-1], known)}"
-    elif mistake["type"] in ("union_tag_invalid", "union_tag_not_found"):
-        known = [kind for one in models for kind in _kinds_of(one)]
-        said = mistake.get("ctx", {}).get("tag")
-        what = f"'{said}' is not a kind of {place[-1]}" if said else f"is missing: which kind of {place[-1]}"
-        text = f"{what} ({', '.join(known)}){_guess(said or '', known)}"
-        place.append("kind")
-    elif mistake["type"] == "value_error" and re.match(r"[a-z_]+(\.\w+)?: ", text):
-        inner, text = text.split(": ", 1)
-        place.append(inner)
-    return f"{file}: {'.'.join(place)}", text
-
-
-def _follow(model: Any, path: tuple[int | str, ...]) -> tuple[list[str], list[Any]]:
-    """A place as it is written, without the validator's own words, and the models allowed there."""
-    place: list[str] = []
-    models = [model]
-    for part in path:
-        if part in ("Named", "str", "int", "bool"):
-            continue
-        chosen = [one for one in models if part in _kinds_of(one)]
-        if chosen and len(models) > 1:  # the kind that was said, not a key
-            models = chosen
-            continue
-        place.append(str(part))
-        fields = [one.model_fields[part] for one in models if part in one.model_fields]
-        below = [kind for f in fields for kind in (f.annotation, *_inner(f.annotation))]
-        models = [kind for kind in below if hasattr(kind, "model_fields")] or models
-    return place, models
-
-
-def _kinds_of(model: Any) -> list[str]:
-    kind = model.model_fields.get("kind")
-    return list(get_args(kind.annotation)) if kind else []
-
-
-def _keys(models: list[Any]) -> list[str]:
-    return [f.alias or name for name, f in models[-1].model_fields.items()]
-
-
-def _inner(annotation: Any) -> Iterator[Any]:
-    for argument in get_args(annotation):
-        yield argument
-        yield from _inner(argument)
