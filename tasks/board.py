@@ -71,11 +71,13 @@ def look_and_tell(looks: Looks) -> bool:
     """Tell what is new on the board and what is over, then leave the board so; whether there was anything.
 
     Raises:
-        GroundworkError: when something could not be told; it is told by the next run then.
+        GroundworkError: when something could not be told, it is told by the next run then; or when there is
+            nothing to tell, the run before could not, and the mail server still takes nothing.
     """
     from prefect.client.orchestration import get_client
 
-    from tasks.telling import tell
+    from tasks.run_states import could_not_tell
+    from tasks.telling import make_sure, tell
 
     with get_client(sync_client=True) as client:
         board = read_board()
@@ -86,6 +88,8 @@ def look_and_tell(looks: Looks) -> bool:
             _take_back(row, board, before)
         if board.dump() != before.dump():
             write_board(board)
+        if not news and could_not_tell(client):
+            make_sure()
     if untold:
         raise untold[0][1]
     return bool(news)

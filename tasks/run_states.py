@@ -66,6 +66,20 @@ def awake(client: SyncPrefectClient, board: Board) -> str:
     return max(_newest_event(client, "prefect.work-pool.ready"), board.disturbed_until())
 
 
+def could_not_tell(client: SyncPrefectClient) -> bool:
+    """Whether the newest run of `notify` that ended went wrong: something, or all, may be untold since."""
+    from prefect.client.schemas import filters
+    from prefect.client.schemas.sorting import FlowRunSort
+
+    newest = client.read_flow_runs(
+        deployment_filter=filters.DeploymentFilter(name=filters.DeploymentFilterName(any_=["notify"])),
+        flow_run_filter=filters.FlowRunFilter(state=_state_type("COMPLETED", "FAILED", "CRASHED")),
+        sort=FlowRunSort.END_TIME_DESC,
+        limit=1,
+    )
+    return bool(newest) and not _is_good(newest[0])
+
+
 def told_by_server(client: SyncPrefectClient, board: Board) -> None:
     """Note on the board what the server told by itself, and that it is over: else nobody would read this.
 

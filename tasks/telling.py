@@ -11,7 +11,7 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
-from groundwork.alerts.channels import Sender, post, send
+from groundwork.alerts.channels import Sender, post, reach, send
 from groundwork.alerts.notices import Notice, compose, facts_of
 from groundwork.errors import GroundworkError, SettingMissing
 from groundwork.settings import Named, Settings
@@ -51,6 +51,15 @@ def tell(client: SyncPrefectClient, news: News) -> list[tuple[Row, GroundworkErr
         for deaf in post(mail, facts_of(notice), sender):
             log.error("%s", deaf)
     return untold
+
+
+def make_sure() -> None:
+    """Make sure that what is to be told next could be.
+
+    Raises:
+        GroundworkError: when the mail server cannot be reached, or refuses.
+    """
+    reach(_sender())
 
 
 def _grouped(rows: list[Row], recovered: bool) -> Iterator[tuple[list[Row], bool]]:

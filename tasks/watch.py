@@ -111,18 +111,20 @@ def look_at_slots() -> Looks:
 def call_if_changed(looks: Looks) -> bool:
     """Ask for a run of `notify` if it would have something to tell; whether it was asked for.
 
-    Until it has told, it is asked for again by every look: no call is lost for good.
+    Until it has told, it is asked for again by every look: no call is lost for good. So it is when it went
+    wrong and there is nothing left to tell: that it can tell again must be seen, or the alarm about it stays.
     """
     from prefect.client.orchestration import get_client
     from prefect.events import emit_event
 
     from tasks.board import CHANGED, observe_all, read_board
+    from tasks.run_states import could_not_tell
 
     with get_client(sync_client=True) as client:
         board = read_board()
         before = board.dump()
         news = observe_all(client, board, looks)
-        if not news and board.dump() == before:
+        if not news and board.dump() == before and not could_not_tell(client):
             return False
     emit_event(CHANGED, {"prefect.resource.id": CHANGED}, payload={"looks": write_looks(looks)})
     return True

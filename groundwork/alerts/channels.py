@@ -7,7 +7,8 @@ import logging
 import smtplib
 import ssl
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.message import EmailMessage
 from typing import Any
@@ -42,6 +43,23 @@ def send(mail: EmailMessage, sender: Sender) -> None:
     Raises:
         GroundworkError: when the server cannot be reached, or refuses.
     """
+    with _mail_server(sender) as client:
+        client.send_message(mail)
+    log.info("mailed subject=%r recipients=%d", mail["Subject"], len(str(mail["To"]).split(",")))
+
+
+def reach(sender: Sender) -> None:
+    """Sign in to the mail server, and send nothing.
+
+    Raises:
+        GroundworkError: when the server cannot be reached, or refuses.
+    """
+    with _mail_server(sender):
+        pass
+
+
+@contextmanager
+def _mail_server(sender: Sender) -> Iterator[smtplib.SMTP]:
     where = urlsplit(sender.url)
     host, server = where.hostname or "", f"mail server {where.hostname}:{where.port}"
     context = ssl.create_default_context()
@@ -57,14 +75,13 @@ def send(mail: EmailMessage, sender: Sender) -> None:
                 client.starttls(context=context)
             if where.username:
                 client.login(unquote(where.username), unquote(where.password or ""))
-            client.send_message(mail)
+            yield client
     except (OSError, smtplib.SMTPException) as error:
         raise GroundworkError(
             server,
             f"did not take the mail ({type(error).__name__})",
             fix="check GROUNDWORK_SMTP_URL and the server's log",
         ) from error
-    log.info("mailed subject=%r recipients=%d", mail["Subject"], len(str(mail["To"]).split(",")))
 
 
 def post(mail: EmailMessage, facts: dict[str, Any], sender: Sender) -> list[GroundworkError]:
