@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from email.message import EmailMessage
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from groundwork.alerts.channels import Sender, post
+from demo.mailbox import MailServer
+from groundwork.alerts.channels import Sender, post, reach
+from groundwork.errors import GroundworkError
 from tests.ear import listening
 
 
@@ -47,3 +50,13 @@ def test_one_that_refuses_is_named_without_its_secret_path_and_the_other_is_told
 
 def test_without_addresses_nobody_is_told() -> None:
     assert post(mail(), {}, Sender("", "")) == []
+
+
+def test_a_mail_server_is_reached_by_who_may_sign_in_and_nothing_is_sent(tmp_path: Path) -> None:
+    with MailServer(tmp_path / "mail") as server:
+        reach(Sender(server.url, ""))
+        with pytest.raises(GroundworkError, match=r"did not take the mail \(SMTPAuthentication"):
+            reach(Sender(server.url.replace(server.password, "wrong"), ""))
+        assert server.mailbox.messages() == []
+    with pytest.raises(GroundworkError, match=r"did not take the mail \(ConnectionRefused"):
+        reach(Sender(server.url, ""))

@@ -21,7 +21,10 @@ from prefect.variables import Variable
 from demo.mailbox import Mailbox, MailServer
 from demo.prefect_server import PrefectServer, PrefectWorker
 from deployments.automations import apply_automations, read_automations
+from tasks.run_states import could_not_tell
+from tasks.watch import call_if_changed
 from tests.commands import PROJECT
+from tests.conditions import until
 
 SWITCH = PROJECT / "deployments" / "dead_mans_switch" / "switch.py"
 
@@ -40,6 +43,12 @@ def run(deployment: str, **parameters: Any) -> FlowRun:
     ended = run_deployment(deployment, parameters=parameters or None, timeout=180, as_subflow=False)
     assert isinstance(ended, FlowRun) and ended.state is not None and ended.state.is_final()
     return ended
+
+
+def state_of_a_call() -> str:
+    """How a run of `notify` ended; one that meets another is dropped."""
+    state = run("notify/notify").state
+    return state.name if state else ""
 
 
 def call() -> None:
@@ -128,6 +137,23 @@ def test_a_run_that_fails_is_told_to_the_sources_owner_with_all_that_waits(mailb
     assert html is not None and "landing.shop__orders" in html.get_content()
     call()  # again, as automations may
     assert len([one for one in mailbox.messages() if told("shop")(one)]) == 1
+
+
+@pytest.mark.timeout(600)
+def test_a_call_that_failed_is_made_again_until_one_gets_through_though_nothing_is_left_to_tell(
+    mail_server: MailServer, mailbox: Mailbox, troubled: str
+) -> None:
+    with get_client(sync_client=True) as client:
+        mail_server.stop()
+        run(troubled)
+        until(lambda: could_not_tell(client), seconds=150, what="the call fails")
+        run(troubled, how="well")
+        until(lambda: state_of_a_call() == "Failed", seconds=150, what="a call finds that nobody can be told")
+        mail_server.start()
+        assert call_if_changed.fn({}), "watch asks for a call"
+        call()
+        assert not could_not_tell(client)
+    assert not call_if_changed.fn({})
 
 
 def test_applied_twice_nothing_is_doubled(deployed: str, prefect_api: str, platform: dict[str, str]) -> None:
