@@ -116,6 +116,20 @@ def test_a_container_that_is_killed_is_a_crashed_run_and_a_mail(pool: Pool) -> N
     assert "recovered" in told["Subject"]
 
 
+def test_a_container_that_is_asked_to_stop_is_a_crashed_run_at_once_and_a_mail(pool: Pool) -> None:
+    run = pool.run("transform/transform", wait=False, parameters={"select": "+orders"})
+    pool.reaches(run, "Running")
+    container = pool.container(run)
+    container.stop(timeout=60)
+    crashed = pool.reaches(run, "Crashed", seconds=30)
+    assert "termination signal" in state_of(pool, crashed)
+    container.reload()
+    assert container.attrs["State"]["ExitCode"] == 0  # nothing had to be killed
+    assert "transform" in pool.services.mailbox.wait_for(about(run), timeout=300)["Subject"]
+    healed = pool.run_undisturbed("transform/transform", parameters={"select": "+orders"})
+    assert state_of(pool, healed).startswith("Completed")
+
+
 def test_a_run_that_fills_its_memory_is_crashed_and_told_as_that(pool: Pool) -> None:
     run = pool.run(
         "transform/transform", wait=False, parameters={"select": "+revenue_daily"},

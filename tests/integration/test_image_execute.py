@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from uuid import UUID
 
 import psutil
@@ -46,6 +48,15 @@ def engine_of(run: FlowRun) -> psutil.Process | None:
     return None
 
 
+def is_waiting(process: psutil.Process, number: signal.Signals) -> bool:
+    """Whether a signal has been sent to a process that has not taken it."""
+    lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+    pending = {
+        line.split()[0]: int(line.split()[1], 16) for line in lines if line.startswith(("SigPnd", "ShdPnd"))
+    }
+    return any(bits >> (number - 1) & 1 for bits in pending.values())
+
+
 def test_it_runs_the_flow_as_its_deployment_says(held: UUID) -> None:
     start_run(held)
     start_run(held, fail=True)
@@ -53,13 +64,31 @@ def test_it_runs_the_flow_as_its_deployment_says(held: UUID) -> None:
     assert states(ended) == ["Completed", "Failed"]
 
 
-def test_a_run_that_somebody_cancels_is_cancelled(held: UUID) -> None:
+def test_a_run_that_somebody_cancels_is_cancelled_and_nothing_is_left_of_it(held: UUID) -> None:
+    """Beside the door the worker hears of it, and stops the door: here always first, as the door is held."""
     run = start_run(held, seconds=250)
     engine = until(lambda: engine_of(run), seconds=60, what="the run begins")
+    door = engine.parent()
+    assert door is not None and str(DOOR) in door.cmdline()
+    door.suspend()
     with get_client(sync_client=True) as client:
         client.set_flow_run_state(run.id, Cancelling())
+    until(lambda: is_waiting(door, signal.SIGTERM), seconds=60, what="the worker stops the door")
+    door.resume()
     assert states(until(lambda: all_ended(held), seconds=120, what="it ends")) == ["Cancelled"]
     engine.wait(timeout=60)
+
+
+def test_a_run_whose_container_is_to_stop_is_crashed_at_once_and_says_why(held: UUID) -> None:
+    run = start_run(held, seconds=250)
+    engine = until(lambda: engine_of(run), seconds=60, what="the run begins")
+    door = engine.parent()
+    assert door is not None and str(DOOR) in door.cmdline()
+    door.terminate()
+    engine.wait(timeout=60)
+    (ended,) = until(lambda: all_ended(held), seconds=60, what="it is told")
+    assert ended.state is not None and ended.state.is_crashed()
+    assert "termination signal" in str(ended.state.message)
 
 
 def test_a_run_whose_process_dies_is_crashed_and_says_why(held: UUID) -> None:
