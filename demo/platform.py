@@ -184,7 +184,7 @@ class Platform:
         url = create_prefect_database(self.prefect_database)
         self.prefect = PrefectServer(self._services / "prefect", url)
         self._start("prefect", self.prefect)
-        self.prefect.forget_missed_runs()
+        self.prefect.settle()
 
     def _start_worker(self) -> None:
         if "worker" in self.parts and self.prefect is not None:

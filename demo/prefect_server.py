@@ -110,23 +110,27 @@ class PrefectServer(Service):
         """Whether the API says it is healthy: the tables are made and the services run."""
         return answers(LOOPBACK, self.port, "/api/health")
 
-    def forget_missed_runs(self) -> int:
-        """Delete runs whose time passed while nothing ran here, or that never got to begin; return how many.
+    def settle(self) -> int:
+        """Put its memory right while no worker lives; return how many runs that concerned.
 
-        A worker would begin all missed ones at once; and one that was about to begin when everything was
-        stopped would hold its deployment's only place.
+        Runs whose time passed, or that never got to begin, are deleted: a worker would begin all of them at
+        once. Those that were running when everything was stopped are cancelled: each would hold its
+        deployment's only place until its lease ends, and what is called meanwhile is dropped.
         """
         missed = {
-            "flow_runs": {
-                "state": {"type": {"any_": ["SCHEDULED", "PENDING"]}},
-                "expected_start_time": {"before_": datetime.now(UTC).isoformat()},
-            }
+            "state": {"type": {"any_": ["SCHEDULED", "PENDING"]}},
+            "expected_start_time": {"before_": datetime.now(UTC).isoformat()},
         }
+        lost = {"state": {"type": {"any_": ["RUNNING", "CANCELLING"]}}}
+        cancelled = {"type": "CANCELLED", "message": "Everything was stopped."}
         count = 0
-        while found := self._asked("POST", "/flow_runs/filter", missed | {"limit": 200}):
+        while found := self._asked("POST", "/flow_runs/filter", {"flow_runs": missed, "limit": 200}):
             for run in found:
                 self._asked("DELETE", f"/flow_runs/{run['id']}")
             count += len(found)
+        for run in self._asked("POST", "/flow_runs/filter", {"flow_runs": lost, "limit": 200}):
+            self._asked("POST", f"/flow_runs/{run['id']}/set_state", {"state": cancelled})
+            count += 1
         return count
 
     def _asked(self, method: str, path: str, body: object = None) -> list[dict[str, str]]:

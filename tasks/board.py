@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from prefect import task
 
-from groundwork.alerts.troubles import Board, News, Row
+from groundwork.alerts.troubles import Board, News
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -58,12 +58,11 @@ def observe_all(client: SyncPrefectClient, board: Board, looks: Looks) -> News:
 
     from tasks.run_states import look_at_runs, told_by_server
 
-    at, news = datetime.now(UTC), News()
+    at = datetime.now(UTC)
     told_by_server(client, board)
     for subject, found in {**look_at_runs(client, board), **looks}.items():
-        news.opened += board.observe(subject, found, at).opened
-    news.recovered = board.settle(at)
-    return news
+        board.observe(subject, found, at)
+    return board.settle(at)
 
 
 @task(task_run_name="look-and-tell")
@@ -81,26 +80,15 @@ def look_and_tell(looks: Looks) -> bool:
 
     with get_client(sync_client=True) as client:
         board = read_board()
-        before = Board(json.loads(json.dumps(board.dump())))
+        before = json.dumps(board.dump())
         news = observe_all(client, board, looks)
-        untold = tell(client, news)
-        for row, _ in untold:
-            _take_back(row, board, before)
-        if board.dump() != before.dump():
-            write_board(board)
+        try:
+            failed = tell(client, news)
+        finally:
+            if json.dumps(board.dump()) != before:
+                write_board(board)
         if not news and could_not_tell(client):
             make_sure()
-    if untold:
-        raise untold[0][1]
+    if failed:
+        raise failed[0]
     return bool(news)
-
-
-def _take_back(row: Row, board: Board, before: Board) -> None:
-    """What could not be told is still to be told."""
-    key = row.trouble.key
-    if row.over:
-        row.owed = True
-    elif key in before.rows:
-        board.rows[key] = before.rows[key]
-    else:
-        del board.rows[key]

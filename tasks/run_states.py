@@ -90,6 +90,7 @@ def told_by_server(client: SyncPrefectClient, board: Board) -> None:
         told, row = _newest_event(client, MAILED, automation), board.rows.get(kind)
         if told and not (row and row.opened[-1] >= told) and (kind != "no worker" or told < ready):
             board.observe(about, {kind: Trouble(kind, kind, about, what, told)}, moment(told))
+            board.rows[kind].untold = False
             board.observe(about, {}, datetime.now(UTC))
 
 

@@ -28,29 +28,29 @@ BETWEEN_TRIES = 5.0
 """Seconds; a mail server may be restarted just now."""
 
 
-def tell(client: SyncPrefectClient, news: News) -> list[tuple[Row, GroundworkError]]:
-    """Send every notice.
+def tell(client: SyncPrefectClient, news: News) -> list[GroundworkError]:
+    """Send every notice, and note in its rows that it is told.
 
     Returns:
-        What could not be told, and why.
+        Why some could not be sent.
     """
     if not news:
         return []
     sender, secrets = _sender(), _secrets()
-    untold = []
+    failed = []
     for rows, recovered in [*_grouped(news.opened, False), *_grouped(news.recovered, True)]:
         notice = _notice(client, rows, recovered, secrets)
         mail = compose(notice, sender)
         try:
             _send(mail, sender)
         except GroundworkError as error:
-            untold += [(row, error) for row in rows]
+            failed.append(error)
             continue
         for row in rows:
-            row.message_id = row.message_id or str(mail["Message-ID"])
+            row.is_told(str(mail["Message-ID"]))
         for deaf in post(mail, facts_of(notice), sender):
             log.error("%s", deaf)
-    return untold
+    return failed
 
 
 def make_sure() -> None:

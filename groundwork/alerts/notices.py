@@ -110,6 +110,9 @@ def _facts(notice: Notice) -> Facts:
     if notice.recovered:
         ended = moment(row.over)
         facts.append(("Recovered", f"{_time(ended)}, after {rough(ended - since)}"))
+        if row.untold:
+            unheard = "Nobody was told when it came: no mail could be sent."
+            facts += [("Note", unheard), ("Runbook", runbook(trouble.kind, notice.runbooks))]
     run = " ".join(
         part for part in (notice.run_name, f"({trouble.run_id})" if trouble.run_id else "") if part
     )

@@ -2,7 +2,8 @@
 
 Whoever looks, looks at one *subject* (a deployment, the bucket, a slot …) and says all that is wrong with it
 now. What is new on the board is told; what is gone from every subject is told too. So it does not matter how
-often somebody looks, or which call for a look was lost, doubled or late.
+often somebody looks, or which call for a look was lost, doubled or late. What could not be told stays on the
+board as that, and is told when it can be, even if it is over by then.
 """
 
 from __future__ import annotations
@@ -63,13 +64,20 @@ class Row:
     """Of the mail that told it, so that the mail about its end can answer."""
     over: str = ""
     """When it was last seen to be gone; empty while it is there."""
+    untold: bool = False
+    """That it came is not told yet."""
     owed: bool = False
     """Its end is not told yet."""
+
+    def is_told(self, message_id: str) -> None:
+        """Note that it was told how it stands with it."""
+        self.message_id = self.message_id or message_id
+        self.untold = self.owed = False
 
 
 @dataclass
 class News:
-    """What is to be told after a look."""
+    """What is to be told now."""
 
     opened: list[Row] = field(default_factory=list)
     recovered: list[Row] = field(default_factory=list)
@@ -98,7 +106,7 @@ class Board:
         """What is wrong now."""
         return [row for row in self.rows.values() if not row.over]
 
-    def observe(self, subject: str, found: Mapping[str, Trouble], at: datetime) -> News:
+    def observe(self, subject: str, found: Mapping[str, Trouble], at: datetime) -> None:
         """Take note of all that is wrong with one subject now.
 
         Args:
@@ -106,53 +114,48 @@ class Board:
             found: by key; empty when all is well.
             at: when it was looked at (UTC).
         """
-        news = News()
         for trouble in found.values():
-            if self._note(subject, trouble, at):
-                news.opened.append(self.rows[trouble.key])
+            self._note(subject, trouble, at)
         for key, row in self.rows.items():
             if subject in row.subjects and key not in found and row.trouble.lasting:
                 row.subjects.remove(subject)
                 if not row.subjects:
                     row.over, row.owed = at.isoformat(), True
-        return news
 
-    def settle(self, at: datetime) -> list[Row]:
-        """What is over and was not told as such yet; to be asked for once all subjects were observed."""
-        told = []
+    def settle(self, at: datetime) -> News:
+        """What is to be told, once all subjects were observed: until `Row.is_told`, by every look."""
+        news = News(opened=[row for row in self.open() if row.untold])
         for row in self.rows.values():
             restless = len(row.opened) >= COMES_AND_GOES
             if row.over and row.owed and (not restless or _ago(row.over, at) >= CALM):
-                row.owed = False
-                told.append(row)
+                news.recovered.append(row)
         gone = [
             key
             for key, row in self.rows.items()
-            if not row.owed and _ago(row.over or row.opened[-1], at) > KEPT
+            if not row.owed and not row.untold and _ago(row.over or row.opened[-1], at) > KEPT
             if row.over or not row.trouble.lasting
         ]
         for key in gone:
             del self.rows[key]
-        return told
+        return news
 
     def disturbed_until(self) -> str:
         """When the last trouble of the platform itself ended (ISO); empty when none is remembered."""
         return max((row.over for row in self.rows.values() if row.trouble.kind in PLATFORM), default="")
 
-    def _note(self, subject: str, trouble: Trouble, at: datetime) -> bool:
-        """Note one trouble; whether it is to be told."""
+    def _note(self, subject: str, trouble: Trouble, at: datetime) -> None:
         row = self.rows.get(trouble.key)
         if row is not None and not row.over:
             if subject not in row.subjects:
                 row.subjects.append(subject)
-            return False
+            return
         before = [moment for moment in (row.opened if row else []) if _ago(moment, at) < CALM]
-        opened = [*before, at.isoformat()]
-        quietly = row is not None and row.owed  # its end was not told, so its return is none
-        self.rows[trouble.key] = Row(
-            trouble, [subject], opened, message_id=row.message_id if row and quietly else ""
-        )
-        return not quietly and len(opened) <= COMES_AND_GOES
+        made = Row(trouble, [subject], [*before, at.isoformat()])
+        if row is not None and row.owed:  # its end was not told, so its return is none
+            made.message_id, made.untold = row.message_id, row.untold
+        else:
+            made.untold = len(made.opened) <= COMES_AND_GOES
+        self.rows[trouble.key] = made
 
 
 def moment(text: str) -> datetime:

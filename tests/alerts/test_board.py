@@ -22,9 +22,11 @@ def trouble(key: str, kind: Any = "failed", **more: Any) -> Trouble:
 
 
 def look(board: Board, subject: str, *found: Trouble, at: datetime = NOON) -> News:
-    """One look, as `notify` takes note of it; the board goes through JSON as it does there."""
-    news = board.observe(subject, {one.key: one for one in found}, at)
-    news.recovered = board.settle(at)
+    """One look, and what is told after it; the board goes through JSON as it does in `notify`."""
+    board.observe(subject, {one.key: one for one in found}, at)
+    news = board.settle(at)
+    for row in [*news.opened, *news.recovered]:
+        row.is_told("<1@x>")
     again = Board(json.loads(json.dumps(board.dump())))
     assert again.dump() == board.dump()
     return news
@@ -74,6 +76,27 @@ def test_a_trouble_that_comes_and_goes_falls_silent_until_it_has_been_well_for_a
     assert (told, ended) == (3, 2), "three times it came, twice it went; the third end is held back"
     assert look(board, "ingest-shop", at=at + 70 * MINUTE).recovered, "well for an hour: now it is told"
     assert look(board, "ingest-shop", trouble("shop"), at=at + 80 * MINUTE).opened
+
+
+def test_what_could_not_be_told_is_told_later_though_it_be_over() -> None:
+    board = Board()
+    for _ in range(2):
+        board.observe("ingest-shop", {"shop": trouble("shop")}, NOON)
+        assert keys(board.settle(NOON).opened) == ["shop"], "nobody took note that it was told"
+    board.observe("ingest-shop", {}, NOON + MINUTE)
+    news = board.settle(NOON + MINUTE)
+    assert (keys(news.opened), keys(news.recovered)) == ([], ["shop"])
+    again = Board(json.loads(json.dumps(board.dump()))).settle(NOON + timedelta(days=9))
+    assert keys(again.recovered) == ["shop"] and again.recovered[0].untold, "nor could that be told"
+
+
+def test_what_nobody_was_told_of_and_comes_back_is_told_as_new() -> None:
+    board = Board()
+    board.observe("ingest-shop", {"shop": trouble("shop")}, NOON)
+    board.observe("ingest-shop", {}, NOON + MINUTE)
+    board.observe("ingest-shop", {"shop": trouble("shop")}, NOON + 2 * MINUTE)
+    news = board.settle(NOON + 2 * MINUTE)
+    assert (keys(news.opened), keys(news.recovered)) == (["shop"], [])
 
 
 def test_a_run_by_hand_is_told_once_and_never_as_recovered() -> None:

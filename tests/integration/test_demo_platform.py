@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -18,6 +19,27 @@ from demo.platform import Platform, masked
 from demo.service import ServiceError
 
 pytestmark = pytest.mark.timeout(600)
+
+
+def begin_a_run(api: str) -> tuple[str, str]:
+    """A run that has its deployment's only place and is running, though in no process; and the place."""
+
+    def made(path: str, **body: object) -> Any:
+        return httpx.post(f"{api}/{path}", json=body).raise_for_status().json()
+
+    flow = made("flows/", name="dies")["id"]
+    deployment = made("deployments/", name="dies", flow_id=flow, concurrency_limit=1)
+    limit = deployment["global_concurrency_limit"]["name"]
+    run = made(f"deployments/{deployment['id']}/create_flow_run", state={"type": "SCHEDULED"})["id"]
+    for state in ("PENDING", "RUNNING"):
+        made(f"flow_runs/{run}/set_state", state={"type": state})
+    assert taken(api, limit) == 1
+    return run, limit
+
+
+def taken(api: str, limit: str) -> int:
+    found = httpx.get(f"{api}/v2/concurrency_limits/{limit}").raise_for_status().json()
+    return int(found["active_slots"])
 
 
 def test_every_part_starts_on_a_fresh_directory_and_again_on_the_same_one(tmp_path: Path) -> None:
@@ -33,6 +55,7 @@ def test_every_part_starts_on_a_fresh_directory_and_again_on_the_same_one(tmp_pa
         platform.s3.client().put_object(Bucket=platform.s3.bucket, Key="kept", Body=b"1")
         variable = {"name": "kept", "value": 1}
         httpx.post(f"{first['PREFECT_API_URL']}/variables/", json=variable).raise_for_status()
+        run, limit = begin_a_run(first["PREFECT_API_URL"])
     assert not any(process.is_running() for process in processes)
 
     with Platform(tmp_path / "home", durable=False) as platform:
@@ -41,6 +64,9 @@ def test_every_part_starts_on_a_fresh_directory_and_again_on_the_same_one(tmp_pa
         assert platform.s3.client().get_object(Bucket=platform.s3.bucket, Key="kept")["Body"].read() == b"1"
         kept = httpx.get(f"{again['PREFECT_API_URL']}/variables/name/kept").raise_for_status()
         assert kept.json()["value"] == 1
+        lost = httpx.get(f"{again['PREFECT_API_URL']}/flow_runs/{run}").raise_for_status().json()["state"]
+        assert (lost["type"], lost["message"]) == ("CANCELLED", "Everything was stopped.")
+        assert taken(again["PREFECT_API_URL"], limit) == 0
         assert first["SHOP_DATABASE_URL"].split("@")[0] == again["SHOP_DATABASE_URL"].split("@")[0]
         settings = httpx.get(f"{again['PREFECT_API_URL']}/admin/settings").json()["server"]
         assert settings["events"]["causal_ordering"] == "prefect.server.events.ordering.db"

@@ -16,6 +16,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.deployments import run_deployment
 from prefect.flows import Flow
+from prefect.states import Crashed
 from prefect.variables import Variable
 
 from demo.mailbox import Mailbox, MailServer
@@ -140,9 +141,10 @@ def test_a_run_that_fails_is_told_to_the_sources_owner_with_all_that_waits(mailb
 
 
 @pytest.mark.timeout(600)
-def test_a_call_that_failed_is_made_again_until_one_gets_through_though_nothing_is_left_to_tell(
+def test_what_could_not_be_told_is_told_when_it_can_be_though_it_is_over_by_then(
     mail_server: MailServer, mailbox: Mailbox, troubled: str
 ) -> None:
+    before = len(mailbox.messages())
     with get_client(sync_client=True) as client:
         mail_server.stop()
         run(troubled)
@@ -151,6 +153,29 @@ def test_a_call_that_failed_is_made_again_until_one_gets_through_though_nothing_
         until(lambda: state_of_a_call() == "Failed", seconds=150, what="a call finds that nobody can be told")
         mail_server.start()
         assert call_if_changed.fn({}), "watch asks for a call"
+        call()
+        assert not could_not_tell(client)
+    assert not call_if_changed.fn({})
+    (mail,) = [one for one in mailbox.messages()[before:] if one["X-Groundwork-Trouble"] == "kill"]
+    assert mail["Subject"] == "[Groundwork] kill: recovered (was crashed)"
+    assert "Nobody was told when it came" in plain(mail) and "docs/runbooks.md#crashed" in plain(mail)
+
+
+@pytest.mark.timeout(600)
+def test_a_call_that_failed_is_made_again_until_one_gets_through_though_nothing_is_to_be_told(
+    mail_server: MailServer, mailbox: Mailbox
+) -> None:
+    call()
+    assert not call_if_changed.fn({})
+    mail_server.stop()
+    with get_client(sync_client=True) as client:
+        lost = client.create_flow_run_from_deployment(client.read_deployment_by_name("notify/notify").id)
+        client.set_flow_run_state(lost.id, Crashed(message="Its machine is gone."), force=True)
+        until(lambda: could_not_tell(client), seconds=60, what="it is seen that the call was lost")
+        assert call_if_changed.fn({}), "watch asks for a call"
+        until(lambda: state_of_a_call() == "Failed", seconds=150, what="a call finds that nobody can be told")
+        mail_server.start()
+        assert call_if_changed.fn({}), "watch asks once more"
         call()
         assert not could_not_tell(client)
     assert not call_if_changed.fn({})

@@ -133,6 +133,16 @@ def test_the_mail_that_it_is_over_answers_the_first_and_sorts_beside_it() -> Non
     assert "after 30 minutes" in text_of(mail)
 
 
+def test_the_mail_that_it_is_over_says_that_nobody_was_told_when_it_came() -> None:
+    unheard = row(deployment="ingest-shop")
+    unheard.untold, unheard.over = True, "2026-11-22T12:30:05+00:00"
+    mail = compose(Notice([unheard], recovered=True), TO)
+    assert mail["Subject"] == "[Groundwork] shop: recovered (was failed)"
+    assert mail["In-Reply-To"] is None
+    assert "Nobody was told when it came" in text_of(mail) and "ingest-shop: no" in text_of(mail)
+    assert "docs/runbooks.md#failed" in text_of(mail)
+
+
 def test_one_run_with_several_failing_tests_is_one_mail() -> None:
     rows = [row("test failed", f"test {n} failed", node=f"test.groundwork.t{n}") for n in range(3)]
     mail = compose(Notice(rows), TO)
