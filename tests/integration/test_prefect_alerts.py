@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
@@ -67,17 +68,30 @@ def mailbox(mail_server: MailServer, prefect_worker: PrefectWorker) -> Mailbox:
     return mail_server.mailbox
 
 
-@pytest.fixture
-def troubled(prefect_worker: PrefectWorker, prefect_api: str) -> Iterator[str]:
+@contextmanager
+def deployed_troubled(name: str) -> Iterator[str]:
     """A deployment that gets into trouble when it is asked to."""
     flow: Any = Flow.from_source(str(PROJECT), "tests/alerts/troubled_flows.py:troubled")
     deployment = flow.deploy(
-        name="kill", work_pool_name="groundwork", tags=["groundwork", "groundwork-scheduled"],
+        name=name, work_pool_name="groundwork", tags=["groundwork", "groundwork-scheduled"],
         parameters={"how": "kill"}, cron="0 3 1 1 *", print_next_steps=False,
     )  # fmt: skip
-    yield "troubled/kill"
+    yield f"troubled/{name}"
     with get_client(sync_client=True) as client:
         client.delete_deployment(deployment)
+
+
+@pytest.fixture
+def troubled(prefect_worker: PrefectWorker, prefect_api: str) -> Iterator[str]:
+    with deployed_troubled("kill") as name:
+        yield name
+
+
+@pytest.fixture
+def unheard(prefect_worker: PrefectWorker, prefect_api: str) -> Iterator[str]:
+    """Another one, of which nothing stands on the board."""
+    with deployed_troubled("unheard") as name:
+        yield name
 
 
 @pytest.mark.timeout(600)  # five processes one after the other, on a machine that may be busy
@@ -142,22 +156,21 @@ def test_a_run_that_fails_is_told_to_the_sources_owner_with_all_that_waits(mailb
 
 @pytest.mark.timeout(600)
 def test_what_could_not_be_told_is_told_when_it_can_be_though_it_is_over_by_then(
-    mail_server: MailServer, mailbox: Mailbox, troubled: str
+    mail_server: MailServer, mailbox: Mailbox, unheard: str
 ) -> None:
-    before = len(mailbox.messages())
     with get_client(sync_client=True) as client:
         mail_server.stop()
-        run(troubled)
+        run(unheard)
         until(lambda: could_not_tell(client), seconds=150, what="the call fails")
-        run(troubled, how="well")
+        run(unheard, how="well")
         until(lambda: state_of_a_call() == "Failed", seconds=150, what="a call finds that nobody can be told")
         mail_server.start()
         assert call_if_changed.fn({}), "watch asks for a call"
         call()
         assert not could_not_tell(client)
     assert not call_if_changed.fn({})
-    (mail,) = [one for one in mailbox.messages()[before:] if one["X-Groundwork-Trouble"] == "kill"]
-    assert mail["Subject"] == "[Groundwork] kill: recovered (was crashed)"
+    (mail,) = [one for one in mailbox.messages() if one["X-Groundwork-Trouble"] == "unheard"]
+    assert mail["Subject"] == "[Groundwork] unheard: recovered (was crashed)"
     assert "Nobody was told when it came" in plain(mail) and "docs/runbooks.md#crashed" in plain(mail)
 
 
