@@ -126,7 +126,7 @@ class Board:
         """What is to be told, once all subjects were observed: until `Row.is_told`, by every look."""
         news = News(opened=[row for row in self.open() if row.untold])
         for row in self.rows.values():
-            restless = len(row.opened) >= COMES_AND_GOES
+            restless = len(row.opened) >= COMES_AND_GOES and not row.untold
             if row.over and row.owed and (not restless or _ago(row.over, at) >= CALM):
                 news.recovered.append(row)
         gone = [

@@ -99,6 +99,14 @@ def test_what_nobody_was_told_of_and_comes_back_is_told_as_new() -> None:
     assert (keys(news.opened), keys(news.recovered)) == (["shop"], [])
 
 
+def test_what_came_and_went_while_nobody_could_be_told_is_not_held_back() -> None:
+    board = Board()
+    for minute in range(0, 50, 10):
+        board.observe("ingest-shop", {"shop": trouble("shop")}, NOON + minute * MINUTE)
+        board.observe("ingest-shop", {}, NOON + (minute + 5) * MINUTE)
+    assert keys(board.settle(NOON + 46 * MINUTE).recovered) == ["shop"]
+
+
 def test_a_run_by_hand_is_told_once_and_never_as_recovered() -> None:
     board = Board()
     assert look(board, "runs by hand", trouble("run 1", lasting=False)).opened
