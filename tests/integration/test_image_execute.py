@@ -48,6 +48,15 @@ def engine_of(run: FlowRun) -> psutil.Process | None:
     return None
 
 
+def begin(held: UUID) -> tuple[FlowRun, psutil.Process, psutil.Process]:
+    """A long run that has begun, the process that sees it through, and the one that it runs in."""
+    run = start_run(held, seconds=250)
+    engine = until(lambda: engine_of(run), seconds=60, what="the run begins")
+    door = engine.parent()
+    assert door is not None and str(DOOR) in door.cmdline()
+    return run, door, engine
+
+
 def is_waiting(process: psutil.Process, number: signal.Signals) -> bool:
     """Whether a signal has been sent to a process that has not taken it."""
     lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
@@ -66,10 +75,7 @@ def test_it_runs_the_flow_as_its_deployment_says(held: UUID) -> None:
 
 def test_a_run_that_somebody_cancels_is_cancelled_and_nothing_is_left_of_it(held: UUID) -> None:
     """Beside the door the worker hears of it, and stops the door: here always first, as the door is held."""
-    run = start_run(held, seconds=250)
-    engine = until(lambda: engine_of(run), seconds=60, what="the run begins")
-    door = engine.parent()
-    assert door is not None and str(DOOR) in door.cmdline()
+    run, door, engine = begin(held)
     door.suspend()
     with get_client(sync_client=True) as client:
         client.set_flow_run_state(run.id, Cancelling())
@@ -80,10 +86,7 @@ def test_a_run_that_somebody_cancels_is_cancelled_and_nothing_is_left_of_it(held
 
 
 def test_a_run_whose_container_is_to_stop_is_crashed_at_once_and_says_why(held: UUID) -> None:
-    run = start_run(held, seconds=250)
-    engine = until(lambda: engine_of(run), seconds=60, what="the run begins")
-    door = engine.parent()
-    assert door is not None and str(DOOR) in door.cmdline()
+    _, door, engine = begin(held)
     door.terminate()
     engine.wait(timeout=60)
     (ended,) = until(lambda: all_ended(held), seconds=60, what="it is told")
@@ -92,8 +95,8 @@ def test_a_run_whose_container_is_to_stop_is_crashed_at_once_and_says_why(held: 
 
 
 def test_a_run_whose_process_dies_is_crashed_and_says_why(held: UUID) -> None:
-    run = start_run(held, seconds=250)
-    until(lambda: engine_of(run), seconds=60, what="the run begins").kill()
+    _, _, engine = begin(held)
+    engine.kill()
     until(lambda: all_ended(held), seconds=60, what="it is noticed")
     (ended,) = runs_of(held)
     assert ended.state is not None and ended.state.is_crashed() and "-9" in str(ended.state.message)
