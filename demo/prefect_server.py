@@ -104,6 +104,8 @@ class PrefectServer(Service):
             "PREFECT_SERVER_EVENTS_CAUSAL_ORDERING": "prefect.server.events.ordering.db",
             # Kept in memory, a restart forgets who holds a deployment's place, and it is never free again.
             "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+            # A run that waits for its deployment's place asks again after this; a person may be watching.
+            "PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS": "5",
         }
 
     def is_ready(self) -> bool:
