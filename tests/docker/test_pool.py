@@ -37,6 +37,13 @@ def state_of(pool: Pool, run: FlowRun) -> str:
     return f"{state.name}: {state.message}"
 
 
+def heal(pool: Pool) -> None:
+    """Have `transform` run well, and be seen to: then the same deployment's next trouble is told anew."""
+    healed = pool.run_undisturbed("transform/transform", parameters={"select": "+orders"})
+    assert state_of(pool, healed).startswith("Completed")
+    pool.run_undisturbed("notify/notify")  # no schedule is on here: nothing else looks
+
+
 def test_prefects_build_step_made_the_image_and_deploying_again_changes_nothing(pool: Pool) -> None:
     assert TAG in [tag for image in pool.engine.client.images.list() for tag in image.tags]
     assert "created   deployment" in pool.report
@@ -108,10 +115,7 @@ def test_a_container_that_is_killed_is_a_crashed_run_and_a_mail(pool: Pool) -> N
     pool.reaches(run, "Crashed", seconds=60)
     mail = pool.services.mailbox.wait_for(about(run), timeout=300)
     assert "transform" in mail["Subject"]
-    # once it is well again, the same deployment's next trouble is told anew
-    healed = pool.run_undisturbed("transform/transform", parameters={"select": "+orders"})
-    assert state_of(pool, healed).startswith("Completed")
-    pool.run_undisturbed("notify/notify")  # no schedule is on here: nothing else looks
+    heal(pool)
     told = pool.services.mailbox.wait_for(lambda one: one["In-Reply-To"] == mail["Message-ID"], timeout=300)
     assert "recovered" in told["Subject"]
 
@@ -126,8 +130,7 @@ def test_a_container_that_is_asked_to_stop_is_a_crashed_run_at_once_and_a_mail(p
     container.reload()
     assert container.attrs["State"]["ExitCode"] == 0  # nothing had to be killed
     assert "transform" in pool.services.mailbox.wait_for(about(run), timeout=300)["Subject"]
-    healed = pool.run_undisturbed("transform/transform", parameters={"select": "+orders"})
-    assert state_of(pool, healed).startswith("Completed")
+    heal(pool)
 
 
 def test_a_run_that_fills_its_memory_is_crashed_and_told_as_that(pool: Pool) -> None:
