@@ -59,7 +59,7 @@ class Row:
     subjects: list[str]
     """Who sees it still; it is over when nobody does."""
     opened: list[str]
-    """When it came, each time within the last `CALM`."""
+    """When it came, each time within the last `CALM`; what nobody was told of does not count once it returns."""
     message_id: str = ""
     """Of the mail that told it, so that the mail about its end can answer."""
     over: str = ""
@@ -149,7 +149,8 @@ class Board:
             if subject not in row.subjects:
                 row.subjects.append(subject)
             return
-        before = [moment for moment in (row.opened if row else []) if _ago(moment, at) < CALM]
+        told = [] if row is None else row.opened[:-1] if row.untold else row.opened
+        before = [moment for moment in told if _ago(moment, at) < CALM]
         made = Row(trouble, [subject], [*before, at.isoformat()])
         if row is not None and row.owed:  # its end was not told, so its return is none
             made.message_id, made.untold = row.message_id, row.untold

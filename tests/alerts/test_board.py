@@ -104,7 +104,9 @@ def test_what_came_and_went_while_nobody_could_be_told_is_not_held_back() -> Non
     for minute in range(0, 50, 10):
         board.observe("ingest-shop", {"shop": trouble("shop")}, NOON + minute * MINUTE)
         board.observe("ingest-shop", {}, NOON + (minute + 5) * MINUTE)
-    assert keys(board.settle(NOON + 46 * MINUTE).recovered) == ["shop"]
+    assert keys(look(board, "ingest-shop", at=NOON + 46 * MINUTE).recovered) == ["shop"]
+    again = look(board, "ingest-shop", trouble("shop"), at=NOON + 50 * MINUTE)
+    assert keys(again.opened) == ["shop"], "what nobody was told of does not make it restless"
 
 
 def test_a_run_by_hand_is_told_once_and_never_as_recovered() -> None:
