@@ -59,7 +59,7 @@ class Row:
     subjects: list[str]
     """Who sees it still; it is over when nobody does."""
     opened: list[str]
-    """When it came, each time within the last `CALM`; what nobody was told of does not count once it returns."""
+    """When it came, each time within the last `CALM`; times that nobody was told of do not count."""
     message_id: str = ""
     """Of the mail that told it, so that the mail about its end can answer."""
     over: str = ""
