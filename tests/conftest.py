@@ -17,6 +17,11 @@ settings.register_profile("groundwork", deadline=None)
 settings.load_profile("groundwork")
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Bytes name no test: packed a second later they are others, and two workers collect two suites."""
+    return argname if isinstance(val, bytes) else None
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _scratch() -> Iterator[None]:
     """What tests, and the programs they start and kill, leave behind ends with them."""
