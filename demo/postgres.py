@@ -235,6 +235,7 @@ class Postgres(Service):
             database=database,
             password=self.password if password is None else password,
             timeout=300,
+            ssl_context=False,  # loopback; by default pg8000 reads the machine's certificates each time
         )
         try:
             yield connection

@@ -46,6 +46,7 @@ def connect(url: str) -> pg8000.native.Connection:
         password=unquote(parts.password or ""),
         timeout=60,
         application_name="workload",
+        ssl_context=False,
     )
 
 

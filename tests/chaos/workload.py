@@ -147,7 +147,7 @@ class Workload:
     def _connected(self) -> Any:
         connection = pg8000.native.Connection(
             "postgres", host="127.0.0.1", port=self.server.port, database=DATABASE,
-            password=self.server.password, timeout=30,
+            password=self.server.password, timeout=30, ssl_context=False,
         )  # fmt: skip
         connection.run("set lock_timeout = '3s'")
         return connection
