@@ -11,6 +11,7 @@ from groundwork.bucket import Bucket, open_bucket
 from groundwork.bucket.s3 import s3_client
 from groundwork.errors import SettingMissing
 from groundwork.settings import Named, Settings, resolve_from_environment
+from tasks.aws import aws_session
 from tasks.keeping import read_secret
 
 BUCKET_BLOCK = "groundwork-bucket"
@@ -48,17 +49,10 @@ def platform_bucket(settings: Settings) -> Bucket:
     url = f"s3://{block.bucket_name}/{block.bucket_folder}".rstrip("/")
     if settings.bucket and settings.bucket.rstrip("/") != url:
         return open_bucket(settings.bucket)
-    session = block.credentials.get_boto3_session()
-    keys = session.get_credentials()
-    options = {"region_name": session.region_name}
-    if keys:
-        options["aws_access_key_id"] = keys.access_key
-        options["aws_secret_access_key"] = keys.secret_key
-        options["aws_session_token"] = keys.token
-    endpoint = block.credentials.aws_client_parameters.endpoint_url
-    if endpoint:
+    options = {}
+    if endpoint := block.credentials.aws_client_parameters.endpoint_url:
         options["endpoint_url"] = endpoint
-    return open_bucket(url, s3_client(**options))
+    return open_bucket(url, s3_client(aws_session(block.credentials), **options))
 
 
 def _bucket_block() -> Any:

@@ -14,6 +14,7 @@ from groundwork.bucket import StoredObject, changed
 from groundwork.errors import BucketError, KeyMissing, KeyTaken
 
 if TYPE_CHECKING:
+    from botocore.session import Session
     from mypy_boto3_s3 import S3Client
 
 
@@ -29,11 +30,14 @@ def _client_in(_environment: tuple[tuple[str, str], ...]) -> S3Client:
     return s3_client()
 
 
-def s3_client(**options: Any) -> S3Client:
+def s3_client(session: Session | None = None, **options: Any) -> S3Client:
     """An S3 client that retries what is safe to retry, and does not wait for ever.
 
-    ``options`` go to botocore (``endpoint_url``, ``aws_access_key_id``, …); what is not given, it finds.
     boto3 around it would add uploads in parts, which nobody here makes, and a tenth of a second.
+
+    Args:
+        session: finds the credentials, and renews those that expire; botocore's default session when None.
+        options: go to botocore (``endpoint_url``, ``aws_access_key_id``, …); what is not given, it finds.
     """
     from botocore.config import Config
     from botocore.session import get_session
@@ -49,7 +53,7 @@ def s3_client(**options: Any) -> S3Client:
         # A server that is not AWS seldom has a host name per bucket.
         s3={"addressing_style": "path"} if endpoint else {},
     )
-    client: Any = get_session().create_client("s3", config=config, **options)
+    client: Any = (session or get_session()).create_client("s3", config=config, **options)
     return cast("S3Client", client)
 
 
