@@ -7,6 +7,7 @@ or a programmatic access token in its place works too.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +18,11 @@ from groundwork.warehouses import LANDING
 
 PREFIX = "GROUNDWORK_SNOWFLAKE_"
 _SECRETS = ("private_key", "private_key_passphrase", "password")
+CREDENTIALS = ("private_key_path", "private_key", "password")
+"""Fields of which one signs in; the first that is set counts."""
+
+_PASSPHRASE = "private_key_passphrase"
+_SECRET_FIELDS = (*CREDENTIALS, _PASSPHRASE)
 _DBT_SECRET = "DBT_ENV_SECRET_SNOWFLAKE_"
 """dbt takes the values of variables with this beginning out of everything it logs."""
 
@@ -47,32 +53,45 @@ class SnowflakeLogin(BaseModel):
 
     @classmethod
     def from_environment(cls, **known: Any) -> SnowflakeLogin:
-        """Read ``GROUNDWORK_SNOWFLAKE_*``; what is ``known`` already stands where the environment is silent.
+        """Read ``GROUNDWORK_SNOWFLAKE_*``; ``known`` fills what the environment does not set.
+
+        Exactly one credential is in the result. It comes whole from one place: from the environment when it
+        holds one, else from what is known. A key of one place beside a key of the other is refused by dbt,
+        or signs in as another user. Where a place holds several, the first of `CREDENTIALS` counts.
 
         Raises:
-            SettingMissing: when something is missing without which nobody can sign in.
+            SettingMissing: when something is missing without which nobody can sign in, or when the
+                environment names another user than the one the known credential belongs to.
         """
         names = {name: f"{PREFIX}{name.upper()}" for name in cls.model_fields}
         found = {name: os.environ[variable] for name, variable in names.items() if os.environ.get(variable)}
-        login = cls(**known | found)
+        held = [place for place in (found, known) if any(name in place for name in CREDENTIALS)]
+        credential = _credential(held[0]) if held else {}
+        if held and held[0] is known:
+            _check_same_user(found, known)
+            passphrase = found.get(_PASSPHRASE) if _PASSPHRASE not in credential else None
+            credential |= {_PASSPHRASE: passphrase} if passphrase else {}
+        rest = {name: value for name, value in (known | found).items() if name not in _SECRET_FIELDS}
+        login = cls(**rest | credential)
         login.check()
         return login
 
     def check(self) -> None:
-        """Tell all that is missing at once.
+        """Report all that is missing at once.
 
         Raises:
             SettingMissing: when something is.
         """
         lacking = [name for name in ("account", "user", "warehouse", "database") if not getattr(self, name)]
-        if not (self.private_key_path or any(getattr(self, name).get_secret_value() for name in _SECRETS)):
+        secrets = (self.private_key.get_secret_value(), self.password.get_secret_value())
+        if not (self.private_key_path or any(secrets)):
             lacking.append("private_key_path")
         if lacking:
             raise SettingMissing(
                 "warehouse 'snowflake'",
                 "cannot be signed in to",
                 why=f"nothing says {', '.join(f'{PREFIX}{name.upper()}' for name in lacking)}",
-                fix="set them, or save the Prefect block `groundwork-snowflake`; docs/snowflake.md tells how",
+                fix="set them, or save the Prefect block `groundwork-snowflake`; see docs/snowflake.md",
             )
 
     @property
@@ -134,3 +153,22 @@ class SnowflakeLogin(BaseModel):
                 fix=f"check {PREFIX}PRIVATE_KEY_PATH (PKCS#8, PEM) and {PREFIX}PRIVATE_KEY_PASSPHRASE",
             ) from error
         return key.private_bytes(form.Encoding.DER, form.PrivateFormat.PKCS8, form.NoEncryption())
+
+
+def _credential(place: Mapping[str, Any]) -> dict[str, Any]:
+    """The one credential of a place, with the passphrase of its key."""
+    name = next(name for name in CREDENTIALS if name in place)
+    fields = (name,) if name == "password" else (name, _PASSPHRASE)
+    return {field: place[field] for field in fields if field in place}
+
+
+def _check_same_user(found: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+    """Refuse a user of the environment with the credential of another one."""
+    user = found.get("user")
+    if user and known.get("user") and str(user).upper() != str(known["user"]).upper():
+        raise SettingMissing(
+            "warehouse 'snowflake'",
+            f"the environment names the user {user}, and only {known['user']} has a credential",
+            why=f"{PREFIX}USER is set without a key or password, so those of the Prefect block are used",
+            fix=f"set {PREFIX}PRIVATE_KEY_PATH too, or unset {PREFIX}USER",
+        )
