@@ -55,7 +55,7 @@ select
     cast(coalesce(sold.sold_amount, 0) as decimal(18, 2)) as sold_amount,
     cast(coalesce(returned.returned_quantity, 0) as bigint) as returned_quantity,
     cast(coalesce(returned.returned_amount, 0) as decimal(18, 2)) as returned_amount,
-    cast(round(coalesce(returned.returned_quantity, 0) * 1.0 / nullif(sold.sold_quantity, 0), 4) as decimal(9, 4))
+    cast({{ decimal_division('coalesce(returned.returned_quantity, 0)', 'sold.sold_quantity', 4) }} as decimal(9, 4))
         as returned_fraction,
     -- costs are kept in the home currency: a margin in another one would be made up
     cast(case

@@ -51,9 +51,9 @@ select
     cast(days.gross_amount as decimal(18, 2)) as gross_amount,
     cast(days.cancelled_amount as decimal(18, 2)) as cancelled_amount,
     cast(days.gross_amount - days.cancelled_amount as decimal(18, 2)) as revenue_amount,
-    cast(round(
-        (days.gross_amount - days.cancelled_amount) / (1 + coalesce(countries.vat_rate, 0)), 2
-    ) as decimal(18, 2)) as revenue_before_tax_amount,
+    cast({{ decimal_division(
+        '(days.gross_amount - days.cancelled_amount)', '(1 + coalesce(countries.vat_rate, 0))', 2
+    ) }} as decimal(18, 2)) as revenue_before_tax_amount,
     days._committed_at,
     days._stored_at,
     days._loaded_at,
