@@ -1,6 +1,6 @@
 """Makes Prefect agree with this repository: pool, queues, limits, blocks, deployments, automations.
 
-    python -m deployments.apply [--environment NAME] [--dry-run] [--deploy] [--prune]
+    python -m deployments.apply [--environment NAME] [--dry-run] [--deploy] [--prune] [--remove WHAT]
 
 Applied twice, the second time changes nothing. Automations name a deployment, and deployments need the
 pool: hence the order, and ``--deploy``, which runs ``prefect deploy --all`` between the two. What only
@@ -12,14 +12,14 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from prefect.client.base import ServerType
 from prefect.client.orchestration import SyncPrefectClient, get_client
 
 from deployments import environments, inventory, stanzas, steps
 from deployments.agreements import apply_agreements
-from deployments.automations import apply_automations
+from deployments.automations import RUNBOOKS, apply_automations
 from deployments.blocks import apply_blocks
 from deployments.changes import Change
 from deployments.environments import Environment
@@ -32,7 +32,12 @@ from groundwork.settings import Settings
 
 
 def apply(
-    *, environment: str = "", dry_run: bool = False, deploy: bool = False, prune: bool = False
+    *,
+    environment: str = "",
+    dry_run: bool = False,
+    deploy: bool = False,
+    prune: bool = False,
+    remove: Collection[str] = (),
 ) -> Iterator[Change]:
     """Apply everything, in order, and say of each thing what was done.
 
@@ -40,7 +45,9 @@ def apply(
         environment: its name; what the server says it is when empty.
         dry_run: say what would be done, and do nothing.
         deploy: also run ``prefect deploy --all``.
-        prune: remove what is ours and not named here any more.
+        prune: remove what is ours and what no file of the repository names any more. What this process's
+            environment merely does not set is kept.
+        remove: blocks and variables to remove, as the report names them: ``block secret 'shop-api-token'``.
 
     Raises:
         GroundworkError: when catalog and prefect.yaml disagree, the server is of another environment, a
@@ -59,7 +66,7 @@ def apply(
             asked = environment or os.environ.get(environments.SETTING, "") or chosen.name
             yield from _deploy(client, chosen, asked, dry_run)
         yield from stanzas.prune(client, remove=prune, dry_run=dry_run)
-        yield from made.prune(client, remove=prune, dry_run=dry_run)
+        yield from made.prune(client, remove=prune, dry_run=dry_run, named=remove)
         yield from _automations(client, dry_run=dry_run, prune=prune)
         if client.server_type == ServerType.CLOUD:
             yield from apply_agreements(client, catalog, dry_run=dry_run)
@@ -73,7 +80,11 @@ def _surroundings(
     yield from apply_queues(client, chosen, dry_run=dry_run, fresh=pool.outcome == "created")
     yield from apply_limits(client, chosen, dry_run=dry_run)
     yield from apply_blocks(catalog, settings, dry_run=dry_run)
-    yield from apply_variables(client, chosen.own_variables, dry_run=dry_run)
+    runbooks = os.environ.get("GROUNDWORK_RUNBOOKS")
+    own = {**chosen.own_variables, **({RUNBOOKS: runbooks} if runbooks else {})}
+    yield from apply_variables(client, own, dry_run=dry_run)
+    if not runbooks and client.read_variable_by_name(RUNBOOKS):
+        yield Change("unchanged", "variable", RUNBOOKS)
 
 
 def _automations(client: SyncPrefectClient, *, dry_run: bool, prune: bool) -> Iterator[Change]:
@@ -101,7 +112,14 @@ def main() -> int:
     parser.add_argument("--environment", default="", help="local, dev, prod, or a file of your own")
     parser.add_argument("--dry-run", action="store_true", help="say what would change, field by field")
     parser.add_argument("--deploy", action="store_true", help="also run `prefect deploy --all`")
-    parser.add_argument("--prune", action="store_true", help="remove what is named no more")
+    parser.add_argument("--prune", action="store_true", help="remove what no file names any more")
+    parser.add_argument(
+        "--remove",
+        action="append",
+        default=[],
+        metavar="WHAT",
+        help="remove this block or variable, as the report names it: \"block secret 'shop-api-token'\"",
+    )
     chosen = parser.parse_args()
     try:
         for change in apply(
@@ -109,6 +127,7 @@ def main() -> int:
             dry_run=chosen.dry_run,
             deploy=chosen.deploy,
             prune=chosen.prune,
+            remove=chosen.remove,
         ):
             print(change, flush=True)
     except GroundworkError as error:

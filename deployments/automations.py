@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,9 @@ from groundwork.settings import Settings
 FILE = Path(__file__).with_name("automations.yaml")
 PREFECT_YAML = Path("prefect.yaml")
 MAIL = f"slack-webhook/{MAIL_BLOCK}"
+RUNBOOKS = "groundwork_runbooks"
+"""Prefect variable: the address of the page of runbooks."""
+
 OURS = "groundwork: "
 """What the names of our automations begin with; others are never touched."""
 
@@ -43,7 +47,7 @@ def apply_automations(
         GroundworkError: when one of them would do what is known to go wrong (`automation_rules`).
         SettingMissing: when a deployment or block that one of them names is not there yet.
     """
-    wanted = read_wanted(file)
+    wanted = read_wanted(file, runbooks_address())
     if broken := list(broken_rules(wanted)):
         raise GroundworkError(str(file), "holds automations that would not work", why=" ".join(broken))
     if client.server_type == ServerType.CLOUD:
@@ -64,12 +68,24 @@ def apply_automations(
     yield from server_findings(client)
 
 
-def read_wanted(file: Path = FILE) -> list[dict[str, Any]]:
-    """The automations of the file, one for each deployment where it says so."""
+def read_wanted(file: Path = FILE, runbooks: str = "") -> list[dict[str, Any]]:
+    """The automations of the file, one for each deployment where it says so.
+
+    Args:
+        file: the automations.
+        runbooks: address of the page of runbooks; GROUNDWORK_RUNBOOKS, or its default, when empty.
+    """
     settings = Settings()
     found = windows(load_catalog(settings.catalog), PREFECT_YAML)
     entries = yaml.safe_load(file.read_text(encoding="utf-8"))
-    return list(expanded(entries, found, settings.runbooks))
+    return list(expanded(entries, found, runbooks or settings.runbooks))
+
+
+def runbooks_address() -> str:
+    """GROUNDWORK_RUNBOOKS, else what an earlier apply saved as a Prefect variable, else empty."""
+    from prefect.variables import Variable
+
+    return os.environ.get("GROUNDWORK_RUNBOOKS", "") or str(Variable.get(RUNBOOKS) or "")
 
 
 def read_automations(client: SyncPrefectClient) -> list[Automation]:
@@ -132,7 +148,14 @@ def _action(client: SyncPrefectClient, action: dict[str, Any], name: str, cloud:
     if cloud and action.get("block") == MAIL:
         from prefect.variables import Variable
 
-        emails = str(Variable.get("groundwork_alert_to")).split(",")
+        emails = [one.strip() for one in str(Variable.get("groundwork_alert_to") or "").split(",")]
+        if not any(emails):
+            raise SettingMissing(
+                f"automation '{name}'",
+                "has nobody to mail to",
+                why="the Prefect variable groundwork_alert_to is not set",
+                fix="set GROUNDWORK_ALERT_TO and apply again",
+            )
         parts = {part: action[part] for part in ("subject", "body")}
         return {"type": "send-email-notification", "emails": emails, **parts}
     if "block" in action:

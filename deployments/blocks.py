@@ -1,38 +1,33 @@
 """Blocks and variables that runs look up, made from this process's environment.
 
 A value that the environment does not hold is left as it is in Prefect, so applying from a machine that
-knows no secrets takes none away. A refresh token is set once: after that the runs save it anew.
+knows no secrets removes none. A refresh token is set once: after that the runs save each new one.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
-from prefect.blocks.core import Block
 from prefect.blocks.fields import SecretDict
 from prefect.blocks.notifications import CustomWebhookNotificationBlock, SlackWebhook
 from prefect.blocks.system import Secret
 from prefect.variables import Variable
 from pydantic import BaseModel
 
+from deployments.block_changes import kept, kept_or_missing, loaded, save_block
 from deployments.changes import Change, differences
+from deployments.storage_blocks import apply_bucket, apply_snowflake
 from groundwork.catalog import Catalog, RestSource
 from groundwork.catalog.auth import RefreshTokenAuth
+from groundwork.errors import SettingMissing
 from groundwork.settings import Named, Settings
 from groundwork.sources.address import is_loopback
-from tasks.lookup import BUCKET_BLOCK, DBT_BLOCK
 
 MAIL_BLOCK = "groundwork-mail"
 """A "Slack Webhook" by type, but its address is a mail server's: Prefect hands it to Apprise, which mails."""
-
-AWS_BLOCK = "groundwork-aws"
-SNOWFLAKE = "GROUNDWORK_SNOWFLAKE_"
-SNOWFLAKE_BLOCK = "groundwork-snowflake"
-"""Two blocks of this name: the login, and the place that it is for."""
 
 OWN = [
     Named(secret="groundwork-smtp-url"),
@@ -54,28 +49,37 @@ def apply_blocks(catalog: Catalog, settings: Settings, *, dry_run: bool) -> Iter
 
     A change of a field is told with both values, unless it is a secret.
     """
-    set_too = [named for named in OPTIONAL if os.environ.get(named.environment_name)]
-    wanted = {named.name: named for named in [*OWN, *set_too, *_named(list(catalog.values()))]}
+    wanted = {named.name: named for named in [*OWN, *_named(list(catalog.values()))]}
     changing = set(_changing(catalog))
     for named in wanted.values():
         value = os.environ.get(named.environment_name, "")
         if named.variable:
             yield _variable(named.name.replace("-", "_"), value, dry_run=dry_run)
-        elif value and not (named.name in changing and _loaded(Secret, named.name)):
-            yield _block(Secret(value=value), named.name, dry_run=dry_run)
+        elif value and not (named.name in changing and loaded(Secret, named.name)):
+            yield save_block(Secret(value=value), named.name, dry_run=dry_run)
         else:
-            yield _known(Secret, named.name, named.environment_name)
+            yield kept_or_missing(Secret, named.name, named.environment_name)
     if os.environ.get("GROUNDWORK_SMTP_URL"):
-        yield _block(mail_block(), MAIL_BLOCK, dry_run=dry_run)
+        yield save_block(mail_block(), MAIL_BLOCK, dry_run=dry_run)
     else:
-        yield _known(SlackWebhook, MAIL_BLOCK, "GROUNDWORK_SMTP_URL")
+        yield kept_or_missing(SlackWebhook, MAIL_BLOCK, "GROUNDWORK_SMTP_URL")
+    yield from _channels(dry_run=dry_run)
+    yield from apply_bucket(settings.bucket, dry_run=dry_run)
+    yield from apply_snowflake(dry_run=dry_run)
+
+
+def _channels(*, dry_run: bool) -> Iterator[Change]:
+    """Further channels: of those that are neither set nor saved nothing is reported."""
+    for named in OPTIONAL:
+        if address := os.environ.get(named.environment_name):
+            yield save_block(Secret(value=address), named.name, dry_run=dry_run)
+        else:
+            yield from kept(Secret, named.name)
     for name, (named, said) in SERVERS_CHANNELS.items():
         if address := os.environ.get(named.environment_name):
-            yield _block(_channel(address, said), name, dry_run=dry_run)
-    if settings.bucket.startswith("s3://"):
-        yield from _bucket(settings.bucket, dry_run=dry_run)
-    if os.environ.get(f"{SNOWFLAKE}ACCOUNT"):
-        yield from _snowflake(dry_run=dry_run)
+            yield save_block(_channel(address, said), name, dry_run=dry_run)
+        else:
+            yield from kept(CustomWebhookNotificationBlock, name)
 
 
 def mail_block() -> SlackWebhook:
@@ -90,8 +94,8 @@ def mail_block() -> SlackWebhook:
     port = where.port or (465 if mode == "ssl" else 587)
     options = {
         "smtp": where.hostname,
-        "from": os.environ.get("GROUNDWORK_ALERT_FROM", ""),
-        "to": os.environ.get("GROUNDWORK_ALERT_TO", ""),
+        "from": _address("GROUNDWORK_ALERT_FROM"),
+        "to": _address("GROUNDWORK_ALERT_TO"),
         "mode": mode,
         "format": "html",  # Apprise adds the plain text
     }
@@ -100,77 +104,26 @@ def mail_block() -> SlackWebhook:
     return SlackWebhook(url=url, notify_type="failure")
 
 
+def _address(name: str) -> str:
+    """An address from the environment, or the one that was applied before.
+
+    Raises:
+        SettingMissing: when there is neither: a mail without it would never arrive.
+    """
+    value = os.environ.get(name) or Variable.get(name.lower())
+    if not value:
+        raise SettingMissing(
+            name, "is not set", why="mails need it", fix=f"set {name} beside GROUNDWORK_SMTP_URL"
+        )
+    return str(value)
+
+
 def _channel(address: str, said: dict[str, str]) -> CustomWebhookNotificationBlock:
     """What is posted as JSON; the address is a secret, since who has it can write to the channel."""
     secrets = SecretDict({"address": address})
     return CustomWebhookNotificationBlock(
         name="groundwork", url="{{address}}", json_data=said, secrets=secrets
     )
-
-
-def _bucket(url: str, *, dry_run: bool) -> Iterator[Change]:
-    from prefect_aws import AwsCredentials, S3Bucket
-
-    keys = {
-        "aws_access_key_id": os.environ.get("AWS_ACCESS_KEY_ID"),
-        "aws_secret_access_key": os.environ.get("AWS_SECRET_ACCESS_KEY"),
-        "region_name": os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"),
-    }
-    given: dict[str, Any] = {name: value for name, value in keys.items() if value}
-    if endpoint := os.environ.get("AWS_ENDPOINT_URL_S3"):
-        given["aws_client_parameters"] = {"endpoint_url": endpoint}
-    credentials = AwsCredentials(**given)
-    yield _block(credentials, AWS_BLOCK, dry_run=dry_run)
-    saved = _loaded(AwsCredentials, AWS_BLOCK) or credentials
-    place = urlsplit(url)
-    bucket = S3Bucket(bucket_name=place.netloc, bucket_folder=place.path.strip("/"), credentials=saved)
-    yield _block(bucket, BUCKET_BLOCK, dry_run=dry_run)
-
-
-def _snowflake(*, dry_run: bool) -> Iterator[Change]:
-    """The login, the place, and dbt's target, each of which names the one before."""
-    from prefect_dbt.cli.configs import SnowflakeTargetConfigs
-    from prefect_snowflake import SnowflakeConnector, SnowflakeCredentials
-
-    login = ("account", "user", "password", "private_key", "private_key_passphrase", "role")
-    given = _given(SNOWFLAKE, login)
-    if file := os.environ.get(f"{SNOWFLAKE}PRIVATE_KEY_PATH"):  # no other machine has the file
-        given["private_key"] = Path(file).read_text(encoding="utf-8")
-    credentials = SnowflakeCredentials(**given)
-    yield _block(credentials, SNOWFLAKE_BLOCK, dry_run=dry_run)
-    connector = SnowflakeConnector(
-        credentials=_loaded(SnowflakeCredentials, SNOWFLAKE_BLOCK) or credentials,
-        **{"schema": "public", **_given(SNOWFLAKE, ("database", "warehouse", "schema"))},
-    )
-    yield _block(connector, SNOWFLAKE_BLOCK, dry_run=dry_run)
-    target = SnowflakeTargetConfigs(
-        connector=_loaded(SnowflakeConnector, SNOWFLAKE_BLOCK) or connector,
-        threads=int(os.environ.get("GROUNDWORK_DBT_THREADS", "4")),
-        allow_field_overrides=True,
-    )
-    yield _block(target, DBT_BLOCK, dry_run=dry_run)
-
-
-def _given(prefix: str, fields: tuple[str, ...]) -> dict[str, Any]:
-    """The fields that the environment holds."""
-    return {name: value for name in fields if (value := os.environ.get(prefix + name.upper()))}
-
-
-def _block(block: Block, name: str, *, dry_run: bool) -> Change:
-    kind, existing = f"block {block.get_block_type_slug()}", _loaded(type(block), name)
-    if existing is None:
-        if not dry_run:
-            block.save(name, overwrite=True)
-        return Change("created", kind, name)
-    fields = differences(
-        _content(existing), _content(block),
-        shown_before=_content(existing, secrets=False), shown_after=_content(block, secrets=False),
-    )  # fmt: skip
-    if not fields:
-        return Change("unchanged", kind, name)
-    if not dry_run:
-        block.save(name, overwrite=True)
-    return Change("updated", kind, name, fields=fields)
 
 
 def _variable(name: str, value: str, *, dry_run: bool) -> Change:
@@ -186,38 +139,6 @@ def _variable(name: str, value: str, *, dry_run: bool) -> Change:
     if existing is None:
         return Change("created", "variable", name)
     return Change("updated", "variable", name, fields=differences(existing, value))
-
-
-def _known(kind: type[Block], name: str, environment_name: str) -> Change:
-    label = f"block {kind.get_block_type_slug()}"
-    if _loaded(kind, name) is not None:
-        return Change("unchanged", label, name)
-    return Change("missing", label, name, f"set {environment_name} and apply again")
-
-
-def _loaded(kind: type[Block], name: str) -> Any:
-    try:
-        return kind.load(name)
-    except ValueError:  # Prefect's word for a block that is not there
-        return None
-
-
-def _content(block: Block, *, secrets: bool = True) -> dict[str, Any]:
-    """A block's fields; secrets in the clear for comparison only, or masked."""
-    dumped = block.model_dump(context={"include_secrets": secrets}, mode="json", by_alias=True)
-    content: dict[str, Any] = _plain(dumped)
-    return content
-
-
-def _plain(value: Any) -> Any:
-    """Without what Prefect adds to a block that is saved."""
-    if isinstance(value, dict):
-        return {
-            key: _plain(inner)
-            for key, inner in value.items()
-            if not key.startswith("_") and key != "block_type_slug"
-        }
-    return value
 
 
 def _changing(catalog: Catalog) -> Iterator[str]:

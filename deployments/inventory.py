@@ -7,7 +7,7 @@ and limits have names that the catalog and people choose: they are written into 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.exceptions import ObjectNotFound
@@ -15,6 +15,7 @@ from prefect.exceptions import ObjectNotFound
 from deployments.changes import Change
 from deployments.pools import POOL
 from deployments.variables import apply_variables
+from groundwork.errors import GroundworkError
 
 VARIABLE = "groundwork_applied"
 
@@ -33,22 +34,36 @@ class Inventory:
                 self._named[_label(change.kind, change.name)] = None
             yield change
 
-    def prune(self, client: SyncPrefectClient, *, remove: bool, dry_run: bool) -> Iterator[Change]:
-        """Tell, or remove, what was applied once and is named no more; then remember what is there.
+    def prune(
+        self, client: SyncPrefectClient, *, remove: bool, dry_run: bool, named: Collection[str] = ()
+    ) -> Iterator[Change]:
+        """Report, or remove, what was applied once and is not named any more; then remember what is there.
 
         Args:
             client: speaks to the server.
-            remove: remove it; else only tell.
-            dry_run: say what would be removed, and remove nothing.
+            remove: remove it; else only report.
+            dry_run: report what would be removed, and remove nothing.
+            named: what to remove in any case, as the reports name it: ``block secret 'shop-api-token'``.
+
+        Raises:
+            GroundworkError: when one of them was not made by apply; nothing is removed then.
         """
         known = client.read_variable_by_name(VARIABLE)
         before = [str(label) for label in known.value] if known and isinstance(known.value, list) else []
+        chosen = {_label_of_report(one) for one in named}
+        if unknown := sorted(chosen - {*before, *self._named}):
+            raise GroundworkError(
+                f"apply --remove {unknown[0]}",
+                "names nothing that apply has made",
+                fix="name it as the report does, e.g. \"block secret 'shop-api-token'\"",
+            )
+        self._named = {label: None for label in self._named if label not in chosen}
         kept = []
-        for label in before:
+        for label in sorted({*before, *chosen}):
             if label in self._named:
                 continue
             kind, _, name = label.partition(": ")
-            if not remove:
+            if not remove and label not in chosen:
                 kept.append(label)
                 yield Change("left over", kind, name, "nothing names it any more; apply with --prune")
                 continue
@@ -62,6 +77,12 @@ class Inventory:
         now = sorted({*self._named, *kept})
         if not dry_run and now != sorted(before):
             list(apply_variables(client, {VARIABLE: now}, dry_run=False))
+
+
+def _label_of_report(text: str) -> str:
+    """The label of what a report names ``kind 'name'``."""
+    kind, _, name = text.strip().rstrip("'").partition(" '")
+    return _label(kind, name)
 
 
 def _label(kind: str, name: str) -> str:

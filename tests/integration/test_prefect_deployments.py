@@ -24,7 +24,7 @@ from prefect.states import Cancelled, Failed
 from demo.prefect_server import PrefectWorker
 from deployments import stanzas
 from deployments.apply import apply as apply_everything
-from groundwork.errors import SettingMissing
+from groundwork.errors import GroundworkError, SettingMissing
 from tests.commands import PROJECT, pause_schedules, run_command
 from tests.conditions import until
 from tests.ear import listening
@@ -76,6 +76,13 @@ def without_times(value: Any) -> Any:
         passing = {"updated", "last_polled", "status", "active_slots", "block_type", "block_schema"}
         return {key: without_times(inner) for key, inner in value.items() if key not in passing}
     return [without_times(one) for one in value] if isinstance(value, list) else value
+
+
+def runbook_links() -> str:
+    """Every automation's actions, which hold the links of mails."""
+    with get_client(sync_client=True) as client:
+        found = client.request("POST", "/automations/filter", json={"limit": 200}).json()
+    return json.dumps(sorted(([one["name"], one["actions"]] for one in found), key=str))
 
 
 Apply = Callable[..., str]
@@ -316,7 +323,7 @@ def test_prune_removes_doubles_and_what_is_not_named_any_more(
         client.delete_automation(client.read_automations_by_name("another team's")[0].id)
 
 
-def test_blocks_lead_runs_to_bucket_and_warehouse_and_vanish_when_nothing_names_them(apply: Apply) -> None:
+def test_blocks_lead_runs_to_bucket_and_warehouse_and_stay_until_they_are_removed(apply: Apply) -> None:
     from prefect_dbt.cli.configs import SnowflakeTargetConfigs
 
     from groundwork.settings import Settings
@@ -354,9 +361,51 @@ def test_blocks_lead_runs_to_bucket_and_warehouse_and_vanish_when_nothing_names_
     configs = SnowflakeTargetConfigs.load("groundwork-dbt").get_configs()
     assert (configs["role"], configs["threads"]) == ("loader", 4)
 
-    pruned = apply(prune=True)
-    assert all(f"removed   {block}" in pruned for block in blocks)
+    known = surroundings()
+    knows_less = {"GROUNDWORK_BUCKET": "s3://lake/platform", "GROUNDWORK_SNOWFLAKE_ACCOUNT": "acme-eu"}
+    for unset in ({}, knows_less):
+        assert all(f"unchanged {block}" in apply(unset, prune=True) for block in blocks)
+    assert surroundings() == known
+    assert snowflake_login(Settings(warehouse="snowflake")) == login
+
+    with pytest.raises(GroundworkError, match="names nothing that apply has made"):
+        apply(remove=[*blocks, "block secret 'another team'"])
+    would = apply(remove=blocks, dry_run=True)
+    assert surroundings() == known
+    removed = apply(remove=blocks)
+    assert all(f"removed   {block}" in would and f"removed   {block}" in removed for block in blocks)
     assert "groundwork-snowflake" not in apply(prune=True)
+
+
+def test_temporary_keys_of_the_person_who_applies_are_not_stored(apply: Apply) -> None:
+    own = {
+        "GROUNDWORK_BUCKET": "s3://lake/platform",
+        "AWS_ACCESS_KEY_ID": "ASIA",
+        "AWS_SECRET_ACCESS_KEY": "x",
+    }
+    from prefect_aws import AwsCredentials
+
+    report = apply({**own, "AWS_SESSION_TOKEN": "t0ken"})
+    assert "AWS_SESSION_TOKEN is set, and temporary keys expire" in report and "t0ken" not in report
+    assert AwsCredentials.load("groundwork-aws").aws_access_key_id is None  # type: ignore[union-attr]
+    apply(remove=["block aws-credentials 'groundwork-aws'", "block s3-bucket 'groundwork-bucket'"])
+
+
+def test_applying_with_fewer_settings_keeps_addresses_and_links(
+    apply: Apply, platform: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apply({"GROUNDWORK_RUNBOOKS": "https://git.example.com/runbooks"})
+    known = surroundings(), runbook_links()
+    assert "https://git.example.com/runbooks" in known[1]
+    for name in ("GROUNDWORK_ALERT_TO", "GROUNDWORK_ALERT_FROM", "GROUNDWORK_SMTP_URL"):
+        monkeypatch.delenv(name)
+        assert outcomes(apply(prune=True)) == {"unchanged"}, name
+        assert (surroundings(), runbook_links()) == known, name
+    for name in ("GROUNDWORK_ALERT_TO", "GROUNDWORK_ALERT_FROM", "GROUNDWORK_SMTP_URL"):
+        monkeypatch.setenv(name, platform[name])
+    apply(remove=["variable 'groundwork_runbooks'"])
+    apply()
+    assert "https://git.example.com" not in runbook_links()
 
 
 def test_what_the_server_tells_by_itself_is_told_to_slack_and_the_webhook_too(
@@ -380,6 +429,9 @@ def test_what_the_server_tells_by_itself_is_told_to_slack_and_the_webhook_too(
     )
     assert heard["/h00k"]["subject"] == "[Groundwork] alert channel: Failed (notify)"
     assert f"/runs/flow-run/{run.id}" in heard["/h00k"]["text"]
-    pruned = apply(prune=True)
-    assert "removed   block custom-webhook 'groundwork-slack'" in pruned
+    made = [f"block custom-webhook 'groundwork-{kind}'" for kind in ("slack", "webhook")]
+    made += [f"block secret 'groundwork-alert-{kind}'" for kind in ("slack", "webhook")]
+    assert all(f"unchanged {block}" in apply(prune=True) for block in made)
+    removed = apply(remove=made)
+    assert all(f"removed   {block}" in removed for block in made)
     assert outcomes(apply(prune=True)) == {"unchanged"}
