@@ -7,6 +7,7 @@ import csv
 import logging
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -219,9 +220,13 @@ def _doctor(options: argparse.Namespace) -> int:
 def _extract(options: argparse.Namespace) -> int:
     from groundwork.bucket import open_bucket
     from groundwork.extract import extract, open_source
+    from groundwork.identity import compare_before_reading
+    from groundwork.warehouses import open_warehouse
 
     settings, entry = Settings(), _catalog()[options.source]
     bucket = open_bucket(settings.bucket_url)
+    opened = partial(open_warehouse, settings, who=f"extract {entry.source}", read_only=True)
+    compare_before_reading(entry.source, bucket, settings, opened, again=options.name == "full-refresh")
     source = open_source(entry, resolve_from_environment, bucket)
     everything = options.name == "full-refresh" and not options.stream
     report = extract(entry, source, bucket, full_refresh=everything, refresh=options.stream)
@@ -232,11 +237,13 @@ def _extract(options: argparse.Namespace) -> int:
 
 def _load(options: argparse.Namespace) -> int:
     from groundwork.bucket import open_bucket
+    from groundwork.identity import refuse_empty
     from groundwork.idle import load_if_new
     from groundwork.warehouses import open_warehouse
 
     settings, entry = Settings(), _catalog()[options.source]
     bucket = open_bucket(settings.bucket_url)
+    refuse_empty(bucket, [entry.source])
     loaded = load_if_new(
         entry, bucket, settings, lambda: open_warehouse(settings, who=f"load {entry.source}")
     )

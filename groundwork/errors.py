@@ -11,6 +11,7 @@
     │   └── RewriteUnderWay     an erasure or compaction of the source is not finished
     ├── ObjectDamaged           an object is not what its manifest says
     ├── LedgerDisagrees         a warehouse's ledger and the bucket tell different stories
+    ├── WrongPlace              bucket, warehouse and settings do not belong together
     ├── SourceError             a source cannot be read
     │   ├── SourceUnreachable   no connection, or it broke
     │   ├── SourceRefused       wrong credentials or missing rights
@@ -108,6 +109,10 @@ class ObjectDamaged(GroundworkError):
 
 class LedgerDisagrees(GroundworkError):
     """A warehouse's ledger knows batches that the bucket does not have, or others."""
+
+
+class WrongPlace(GroundworkError):
+    """Bucket, warehouse and settings do not belong together, or the bucket is empty. Nothing was changed."""
 
 
 class SourceError(GroundworkError):

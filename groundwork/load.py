@@ -16,6 +16,7 @@ from groundwork.bucket import Bucket
 from groundwork.catalog import AnySource, PostgresSource
 from groundwork.errors import ObjectDamaged, WarehouseError
 from groundwork.fetching import afresh, arriving, up_to_date
+from groundwork.identity import claim, compare
 from groundwork.manifest import Manifest
 from groundwork.reconciliation import newest_batch
 from groundwork.warehouses import (
@@ -72,14 +73,18 @@ def load(entry: AnySource, bucket: Bucket, warehouse: Warehouse, *, run_id: str 
     Raises:
         ObjectDamaged: when an object or manifest is missing or not what it should be; that batch and the
             ones after it are not loaded, the ones before are.
+        WrongPlace: when the warehouse was loaded from another bucket.
         LedgerDisagrees: when the ledger knows a batch that the bucket does not have, or another one.
         WarehouseError: when the warehouse refuses.
     """
     started = time.monotonic()
+    compare(bucket, warehouse, [entry.source])
     prepare([entry], warehouse)
     report = Loaded(entry.source)
     known = warehouse.loaded(entry.source)
-    newest = newest_batch(bucket, warehouse, entry.source, known)
+    newest = newest_batch(bucket, entry.source, known)
+    if newest:  # an empty bucket and an empty warehouse are not bound to each other
+        claim(bucket, warehouse)
     land(bucket, warehouse, manifest.span(bucket, entry.source, known + 1, newest), report, run_id=run_id)
     report.seconds = time.monotonic() - started
     return report

@@ -16,31 +16,33 @@ _CENTURY = 2
 """Digits left free when manifests are listed: at most a hundred keys in one request."""
 
 
-def newest_batch(bucket: Bucket, warehouse: Warehouse, source: str, known: int) -> int:
-    """Number of the newest batch in the bucket, once ledger and bucket agree on what is loaded.
+def newest_batch(bucket: Bucket, source: str, known: int) -> int:
+    """Number of the newest batch in the bucket.
 
     Args:
         bucket: where the manifests are.
-        warehouse: whose ledger is asked.
         source: whose batches.
-        known: the newest batch of the ledger, 0 when there is none.
+        known: the newest batch of a ledger that agrees with the bucket, 0 when there is none.
 
     Raises:
-        LedgerDisagrees: when the bucket does not have that batch, or another one of its number.
         ObjectDamaged: when a manifest is missing among the others.
     """
-    if known:
-        _hold_against_ledger(bucket, warehouse, source, known)
     newest = manifest.latest_id(bucket, source, known)
     refuse_gap(bucket, source, newest)
     return newest
 
 
-def _hold_against_ledger(bucket: Bucket, warehouse: Warehouse, source: str, known: int) -> None:
+def hold_against_ledger(bucket: Bucket, warehouse: Warehouse, source: str, known: int) -> None:
+    """Make sure that the bucket has the newest batch of the ledger, by the same commit.
+
+    Raises:
+        LedgerDisagrees: when it has none of that number, or another one.
+    """
     where = f"ledger {LANDING}.{LEDGER}, source '{source}'"
     fix = (
         "set GROUNDWORK_BUCKET to the bucket this warehouse was loaded from, or restore what is missing"
-        f" there; to take the bucket as it is: python -m groundwork replay {source}"
+        " there; to take the bucket as it is, fill a new warehouse from it:"
+        " python -m groundwork replay --into <new file>.duckdb"
     )
     there = manifest.read(bucket, source, known)
     key = f"{bucket.url}/{manifest_key(source, known)}"
@@ -49,6 +51,8 @@ def _hold_against_ledger(bucket: Bucket, warehouse: Warehouse, source: str, know
             where, f"knows batch {batch_name(known)}, which the bucket does not have",
             why=f"{key} is missing", fix=fix,
         )  # fmt: skip
+    if "commit_id" not in warehouse.columns(LANDING, LEDGER):
+        return  # a ledger of an early version: commits had no id
     found = warehouse.query(
         f"select commit_id from {LANDING}.{LEDGER} where source = ? and batch_id = ?",
         [source, batch_name(known)],

@@ -19,6 +19,7 @@ from groundwork.bucket import Bucket
 from groundwork.catalog import AnySource
 from groundwork.errors import CatalogError
 from groundwork.fetching import arriving
+from groundwork.identity import claim, compare, refuse_empty
 from groundwork.load import Loaded, land_group, prepare, table_name
 from groundwork.manifest import batch_name, now
 from groundwork.reconciliation import refuse_any_gap
@@ -106,18 +107,24 @@ class Turns:
         return self._warehouse
 
 
-def make_ready(entries: Sequence[AnySource], open_: Open, wanted: Wanted = Wanted()) -> None:
-    """Make all tables of these sources, and those that all share: before they are replayed side by side.
+def make_ready(entries: Sequence[AnySource], bucket: Bucket, open_: Open, wanted: Wanted = Wanted()) -> None:
+    """Compare bucket and warehouse, and make all tables: before sources are replayed side by side.
 
     Two that make the same table of a new warehouse at once can be in each other's way.
 
     Raises:
         CatalogError: when a wanted stream is none of a source's.
+        WrongPlace: when the bucket is empty, or is not the one that the warehouse was loaded from.
+        LedgerDisagrees: when the bucket knows less than the ledger.
         WarehouseError: when the warehouse refuses.
     """
     for entry in entries:
         _check_streams(entry, wanted)
+    names = [entry.source for entry in entries]
+    refuse_empty(bucket, names)
     with open_() as warehouse:
+        compare(bucket, warehouse, names)
+        claim(bucket, warehouse)
         prepare(entries, warehouse)
         warehouse.widen(REPLAYS, _COLUMNS)
 
@@ -143,6 +150,8 @@ def replay(
 
     Raises:
         CatalogError: when a wanted stream is none of the source's.
+        WrongPlace: when the warehouse was loaded from another bucket.
+        LedgerDisagrees: when the bucket knows less than the ledger.
         ObjectDamaged: when an object or manifest is missing or not what it should be. What was loaded
             before it stays; the same replay goes on from there.
         WarehouseError: when the warehouse refuses.
@@ -157,6 +166,10 @@ def replay(
     report = Loaded(entry.source)
     with Turns(open_) as turns:
         warehouse = turns.warehouse()
+        compare(bucket, warehouse, [entry.source])
+        if not newest:
+            return report  # nothing to replay: what is in landing stays
+        claim(bucket, warehouse)
         prepare([entry], warehouse)
         began, known = _begin(warehouse, entry.source, wanted, newest)
         done = _replayed(warehouse, entry.source, wanted, began)

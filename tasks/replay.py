@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from prefect import task
@@ -56,12 +57,14 @@ def prepare_sources(source: str, stream: str = "", into: str = "") -> list[str]:
     from groundwork.catalog import load_catalog
     from groundwork.replay import Wanted, make_ready
     from groundwork.settings import Settings
+    from tasks.lookup import platform_bucket
     from tasks.warehouse import platform_warehouse
 
     settings = Settings().into(into)
     catalog = load_catalog(settings.catalog)
     entries = [catalog[source]] if source else list(catalog.values())
-    make_ready(entries, lambda: platform_warehouse(settings, "replay"), Wanted((stream,) if stream else ()))
+    wanted = Wanted((stream,) if stream else ())
+    make_ready(entries, platform_bucket(settings), partial(platform_warehouse, settings, "replay"), wanted)
     return [entry.source for entry in entries]
 
 

@@ -10,6 +10,7 @@ import argparse
 import getpass
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from groundwork.bucket import Bucket
@@ -45,12 +46,16 @@ def run_forget(options: argparse.Namespace) -> int:
     """Say what would be rewritten, or do it; or what the other words ask for."""
     from groundwork.bucket import open_bucket
     from groundwork.catalog import load_catalog
+    from groundwork.identity import refuse_other_warehouse
     from groundwork.keep.erasure import Seal
     from groundwork.settings import resolve_from_environment
+    from groundwork.warehouses import open_warehouse
 
     settings = Settings().into(options.into)
     catalog, bucket = load_catalog(settings.catalog), open_bucket(settings.bucket_url)
     seal = Seal.resolved(resolve_from_environment)
+    opened = partial(open_warehouse, settings, who="forget", read_only=True)
+    refuse_other_warehouse(bucket, settings, catalog, opened)
     if options.verify:
         return _verify(catalog, bucket, seal)
     if options.again:

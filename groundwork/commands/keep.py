@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from datetime import timedelta
+from functools import partial
 from urllib.parse import urlsplit
 
+from groundwork.bucket import Bucket, open_bucket
+from groundwork.catalog import Catalog, load_catalog
 from groundwork.settings import Settings
 
 
@@ -30,12 +34,9 @@ def add_lifecycle(parser: argparse.ArgumentParser) -> None:
 
 def run_compact(options: argparse.Namespace) -> int:
     """Merge small objects, source by source."""
-    from groundwork.bucket import open_bucket
-    from groundwork.catalog import load_catalog
     from groundwork.keep.compaction import compact
 
-    settings = Settings()
-    catalog, bucket = load_catalog(settings.catalog), open_bucket(settings.bucket_url)
+    catalog, bucket = _own_bucket(options.source)
     for source in options.source or catalog:
         done = compact(bucket, catalog[source].source)
         print(f"{source}: {done.before:,} objects became {done.after:,}")
@@ -44,12 +45,9 @@ def run_compact(options: argparse.Namespace) -> int:
 
 def run_sweep(options: argparse.Namespace) -> int:
     """Say what no manifest lists; remove it when told to."""
-    from groundwork.bucket import open_bucket
-    from groundwork.catalog import load_catalog
     from groundwork.keep.sweeping import sweep
 
-    settings = Settings()
-    catalog, bucket = load_catalog(settings.catalog), open_bucket(settings.bucket_url)
+    catalog, bucket = _own_bucket(options.source)
     for source in options.source or catalog:
         age = timedelta(days=options.days)
         found = sweep(bucket, catalog[source].source, age=age, remove=options.yes)
@@ -68,3 +66,16 @@ def run_lifecycle(options: argparse.Namespace) -> int:
     parts = urlsplit(Settings().bucket_url)
     print(json.dumps(rules(parts.path if parts.scheme == "s3" else "", cold=options.cold), indent=2))
     return 0
+
+
+def _own_bucket(sources: Sequence[str]) -> tuple[Catalog, Bucket]:
+    """Catalog and bucket, once the bucket is known to be the one that the warehouse was loaded from."""
+    from groundwork.identity import compare_places, refuse_empty
+    from groundwork.warehouses import open_warehouse
+
+    settings = Settings()
+    catalog, bucket = load_catalog(settings.catalog), open_bucket(settings.bucket_url)
+    names = [catalog[source].source for source in sources or catalog]
+    refuse_empty(bucket, names)
+    compare_places(bucket, settings, names, partial(open_warehouse, settings, who="keep", read_only=True))
+    return catalog, bucket

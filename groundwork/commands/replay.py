@@ -76,7 +76,7 @@ def run_replay(options: argparse.Namespace) -> int:
         return f"replay {source}: {len(done.batches)} batches, {rows} rows, {done.seconds:.1f} s"
 
     entries = [catalog[source] for source in options.source or catalog]
-    make_ready(entries, lambda: open_warehouse(settings, who="replay"), wanted)
+    make_ready(entries, bucket, lambda: open_warehouse(settings, who="replay"), wanted)
     failed = []
     with ThreadPoolExecutor(len(entries), "replay") as pool:
         for source, run in [(entry.source, pool.submit(one, entry.source)) for entry in entries]:

@@ -119,6 +119,8 @@ class Warehouse(Protocol):
 
     reads_bucket: bool
     """Whether it reads objects where they are; else `load` has their files at hand before `land`."""
+    place: str
+    """Where it is, as messages name it: a file, or an account and a database."""
 
     def quoted(self, name: str) -> str:
         """A name of a table or column as this warehouse's statements write it, whatever it holds."""

@@ -91,7 +91,7 @@ class DuckDB:
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, file: Path) -> None:
         """Wrap an open connection."""
-        self.connection, self._file = connection, file
+        self.connection, self._file, self.place = connection, file, str(file)
 
     def quoted(self, name: str) -> str:  # noqa: D102
         return quoted(name)

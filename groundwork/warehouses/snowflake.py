@@ -48,7 +48,7 @@ class Snowflake:
 
     def __init__(self, login: SnowflakeLogin, session: Session) -> None:
         """Wrap a session, which begins when there is something to ask or to do."""
-        self.reads_bucket = login.staging == "external"
+        self.reads_bucket, self.place = login.staging == "external", login.where
         self._login, self._session = login, session
         self._present: dict[str, dict[str, str]] = {}
         """Landing tables: each column as compared, and as stored."""

@@ -145,7 +145,7 @@ def test_a_ledger_that_knows_more_than_the_bucket(bucket: Bucket, warehouse: Duc
     with pytest.raises(LedgerDisagrees, match="knows batch 0000000005, which the bucket does not") as raised:
         load(ENTRY, bucket, warehouse)
     assert f"{bucket.url}/shop/manifests/0000000005.json is missing" in raised.value.why
-    assert "python -m groundwork replay shop" in raised.value.fix
+    assert "python -m groundwork replay --into" in raised.value.fix
     holds(warehouse, [1, 2, 3, 4, 5])
 
 

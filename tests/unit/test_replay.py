@@ -122,10 +122,6 @@ def test_what_no_batch_brought_is_gone_after_a_whole_replay_and_other_sources_ar
             " from landing.shop__a where id = '2')"
         )
         warehouse.query("insert into landing.shop__b by name select * from landing.shop__a where id = '3'")
-        warehouse.query(
-            "insert into landing._batches by name (select * replace ('0000000099' as batch_id)"
-            " from landing._batches where batch_id = '0000000002')"
-        )
         # a source whose name begins with ours
         warehouse.query("create table landing.shop__x__a as select * replace ('shop__x/data/a' as _file)"
                         " from landing.shop__a")  # fmt: skip
