@@ -15,6 +15,7 @@ from msgspec import Raw
 from groundwork.catalog import RestStream
 from groundwork.errors import AnswerUnusable
 from groundwork.paths import split_path
+from groundwork.sources.rest.json_text import decoded
 from groundwork.sources.rest.transport import Answer
 
 _NO_DATA = ("application/xml", "text/xml", "application/pdf", "image/", "video/", "audio/")
@@ -83,12 +84,12 @@ class Required:
             return
         problem, number = "", 0
         try:
-            self._ends.decode(records[0])
+            decoded(self._ends, records[0], where)
             number = len(records) - 1
-            self._ends.decode(records[-1])
+            decoded(self._ends, records[-1], where)
             if self._each:
                 for number, record in enumerate(records):  # noqa: B007
-                    self._each.decode(record)
+                    decoded(self._each, record, where)
         except msgspec.ValidationError as error:
             # Names of places and kinds of value, never values.
             problem = str(error).replace("`", "'")

@@ -20,9 +20,12 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
+from groundwork.errors import SourceError
 from groundwork.sources import Rows, Undo
+from groundwork.sources.rest.json_text import decoded
 from groundwork.sources.rest.pages import Page
 from groundwork.sources.rest.pull import Moved
+from groundwork.sources.rest.transport import CutOff
 
 log = logging.getLogger(__name__)
 
@@ -80,8 +83,8 @@ class Fields:
 
     def _note(self, parent: str, text: Raw) -> None:
         try:
-            found = _OBJECT.decode(text)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            found = decoded(_OBJECT, text, "")
+        except (SourceError, CutOff, msgspec.MsgspecError, UnicodeDecodeError):
             return
         if parent and len(found) > _MOST_BELOW:
             return

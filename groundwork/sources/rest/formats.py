@@ -21,6 +21,7 @@ from msgspec import Raw
 
 from groundwork.catalog import RestStream
 from groundwork.errors import AnswerUnusable
+from groundwork.sources.rest.json_text import check_utf8, decoded
 from groundwork.sources.rest.transport import LARGEST_BODY, CutOff
 
 PIECE = 8 << 20
@@ -123,24 +124,41 @@ def _lines(stream: BinaryIO, where: str, size: int) -> Iterator[list[Raw]]:
         if len(rest) > LARGEST_BODY:
             raise AnswerUnusable(where, f"one line is longer than {LARGEST_BODY >> 20} MB")
         if whole.strip():
-            yield _decoded(whole, before, where)
+            yield _decoded(whole, before, not more, where)
         before += len(whole) + len(end)
         if not more:
             return
 
 
-def _decoded(lines: bytes, before: int, where: str) -> list[Raw]:
+def _decoded(lines: bytes, before: int, ends: bool, where: str) -> list[Raw]:
+    check_utf8(lines, where, before)
     try:
-        if not lines.isascii():
-            lines.decode()
         return _DECODER.decode_lines(lines)
-    except UnicodeDecodeError as error:
-        place = before + error.start
     except (msgspec.DecodeError, RecursionError):
-        raise CutOff(f"lines after byte {before} are not one JSON text each") from None
+        pass
+    found: list[Raw] = []
+    all_lines = lines.split(b"\n")
+    for number, line in enumerate(all_lines, 1):
+        if text := line.strip():
+            last = ends and number == len(all_lines)
+            found.append(_line(text, last, before, where))
+        before += len(line) + 1
+    return found
+
+
+def _line(text: bytes, last: bool, at: int, where: str) -> Raw:
+    """One line as it was sent; only the last one of all may be cut off."""
+    try:
+        decoded(_DECODER, text, f"{where}, line at byte {at}")
+    except CutOff as cut:
+        if last:
+            raise CutOff(f"lines after byte {at} are not one JSON text each: {cut}") from None
+    else:
+        return Raw(text)
     raise AnswerUnusable(
-        where, f"the answer is not UTF-8 (byte {place})", why="JSON is UTF-8 (RFC 8259 §8.1)"
-    )
+        where, f"the line at byte {at} is not one JSON text", why="the line ends before its text does",
+        fix="check 'format': a JSON text over several lines is 'json', and one record a line is 'ndjson'",
+    )  # fmt: skip
 
 
 def _rows(stream: BinaryIO, entry: RestStream, where: str, size: int) -> Iterator[list[Raw]]:

@@ -21,7 +21,8 @@ from msgspec import UNSET, Raw, UnsetType
 from groundwork.catalog import RestStream
 from groundwork.errors import AnswerUnusable
 from groundwork.paths import split_path
-from groundwork.sources.rest.transport import Answer, CutOff
+from groundwork.sources.rest.json_text import check_utf8, decoded, decoded_with_text, readable
+from groundwork.sources.rest.transport import Answer
 
 _KEY = re.compile(rb"[A-Za-z_$@][\w.$@-]{0,30}")
 
@@ -35,6 +36,7 @@ class CutPage:
     data: bytes = field(repr=False)
     """All records, one behind the other."""
     body: bytes = field(repr=False)
+    """The answer as it can be parsed: without lone surrogates, which only `records` and `data` have."""
     next: str | None
     """The next cursor or link as text (an object of parameters as JSON); None for null, false, "" and a path
     that is not there."""
@@ -80,19 +82,16 @@ class PageCutter:
         """Find the records and the way on.
 
         Raises:
-            CutOff: when the JSON ends too early, or stops being JSON.
+            CutOff: when the JSON ends too early.
             AnswerUnusable: when it is not JSON, or not the JSON the catalog describes.
         """
         body = _json_body(answer, where)
         problem = ""
         try:
-            top = self._decoder.decode(body)
+            top, read = decoded_with_text(self._decoder, body, where)
         except msgspec.ValidationError as error:
             # Names of places and kinds of value, never values.
             problem = str(error).replace("`", "'")
-        except (msgspec.DecodeError, RecursionError) as error:
-            problem = f"at byte {match[1]}" if (match := _BYTE.search(str(error))) else "truncated"
-            raise CutOff(f"{len(body)} bytes are not one JSON text, {problem}") from None
         if problem:
             raise self._unlike(body, where, problem)
         found = {name: _at(top, path) for name, path in self._paths.items()}
@@ -107,11 +106,14 @@ class PageCutter:
             records = []
         if records is None or records is UNSET:
             raise self._unlike(body, where, "null" if records is None else "")
+        read = bytes(read)
+        if read is not body:
+            records = _as_sent(records, read, body)
         more, following = found.get("more", UNSET), found.get("next", UNSET)
         return CutPage(
             records=records,
             data=b"".join(records),
-            body=body,
+            body=read,
             next=self._next(following, where),
             more=None if "more" not in self._paths else not _no(more),
             total=_as_count(found.get("total", UNSET), where) if "total" in self._paths else None,
@@ -172,7 +174,7 @@ class FieldReader:
         if not page.records:
             return []
         try:
-            top = self._all.decode(page.body)
+            top = decoded(self._all, page.body, where)
         except msgspec.ValidationError:
             top = None
         if top is None:
@@ -189,7 +191,7 @@ class FieldReader:
     def last(self, page: CutPage, where: str) -> str | None:
         """The field of the last record as text."""
         try:
-            value = _at(self._one.decode(page.records[-1]), self._path)
+            value = _at(decoded(self._one, page.records[-1], where), self._path)
         except msgspec.ValidationError:
             value = UNSET
         return _as_text(value, where, self._name)
@@ -210,14 +212,11 @@ class RecordReader:
             AnswerUnusable: when one holds an object or array.
         """
         try:
-            found = self._decoder.decode(record)
+            found = decoded(self._decoder, record, where)
         except msgspec.ValidationError:
             return [None] * len(self._paths)
         pairs = zip(self._names, self._paths, strict=True)
         return [_as_text(_at(found, path), where, name) for name, path in pairs]
-
-
-_BYTE = re.compile(r"\(byte (\d+)\)")
 
 
 def _shape(leaves: dict[tuple[str, ...], Any]) -> Any:
@@ -264,17 +263,15 @@ def _json_body(answer: Answer, where: str) -> bytes:
             fix="check the endpoint; an API that has no records says []",
         )  # fmt: skip
     body = body.removeprefix(b"\xef\xbb\xbf")
-    if not body.isascii():
-        try:
-            body.decode()  # msgspec skips over strings without looking at their bytes
-        except UnicodeDecodeError as error:
-            position = error.start
-        else:
-            return body
-        raise AnswerUnusable(
-            where, f"the answer is not UTF-8 (byte {position})", why="JSON is UTF-8 (RFC 8259 §8.1)"
-        )
+    check_utf8(body, where)
     return body
+
+
+def _as_sent(records: list[Raw], read: bytes, body: bytes) -> list[Raw]:
+    """The same places of another text of equal length."""
+    begin = pa.py_buffer(read).address
+    places = [(pa.py_buffer(record).address - begin, len(record)) for record in records]
+    return [Raw(body[start : start + length]) for start, length in places]
 
 
 def _keys(body: bytes) -> list[str]:
@@ -303,7 +300,7 @@ def _as_text(value: Any, where: str, name: str) -> str | None:
     if text in (b"null", b"false", b'""'):
         return None
     if text[:1] == b'"':
-        return msgspec.json.decode(text, type=str)
+        return msgspec.json.decode(readable(text), type=str)
     if text[:1] in b"{[" or text == b"true":
         raise AnswerUnusable(
             where, f"'{name}' holds neither text nor a number",
