@@ -109,6 +109,33 @@ def test_a_fault_that_stays_ends_in_one_clear_error(
         Read(source)
 
 
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (b'{"items": [{"id": NaN}]}', r"the answer is no JSON: NaN is no JSON \(byte 18\)"),
+        (b'{"items": [' + b"[" * 3000 + b"]" * 3000 + b"]}", "3002 levels deep"),
+        (b'{"items": [{"id": "\x01"}]}', "control character 0x01"),
+        (b'{"items": []} trailing', "something follows the JSON text"),
+        ('{"items": ["é"]}'.encode("latin-1"), r"not UTF-8 \(byte 12\)"),
+    ],
+)  # fmt: skip
+def test_what_the_parser_refuses_is_named_and_asked_for_once(
+    serve: Callable[..., Api], body: bytes, told: str
+) -> None:
+    api = serve(saying(body))
+    with pytest.raises(AnswerUnusable, match=rf"stream 'books', page 1: .*{told}"):
+        Read(RestSource(entry(api.url, PAGES), resolve))
+    assert len(api.requests) == 1
+
+
+def test_a_body_that_ends_within_a_character_is_asked_for_again(serve: Callable[..., Api]) -> None:
+    async def half_a_character(request: web.Request) -> web.Response:
+        return answer('{"items": [{"id": 6, "n": "é'.encode()[:-1])
+
+    api = serve(failing(2, half_a_character))
+    assert Read(RestSource(entry(api.url, PAGES), resolve)).ids == [book["id"] for book in BOOKS]
+
+
 def test_nobody_listening_is_told() -> None:
     source = RestSource(entry("http://127.0.0.1:9", PAGES, retries=1), resolve)
     with pytest.raises(SourceUnreachable, match="no connection") as caught:

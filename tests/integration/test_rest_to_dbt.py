@@ -105,3 +105,43 @@ def test_a_csv_and_children_with_their_parents_key_arrive_in_their_base_models(
     office.comments = {1: ["a", "new"], 3: ["d"]}
     run()
     assert comments() == [(1, 1, "a"), (1, 2, "new"), (2, 1, "c"), (3, 1, "d")]
+
+
+ODD = r"""[{"id": "1", "v": "cut \ud83d", "deep": {"k\ude00": [1.5, "\ud83d\ude00"]}}, {"id": "2", "v": "ok"},
+{"id": "3", "v": "\\ud83d \ud83d\ude00 \uD83D\uD83D\uDE00", "n": 12345678901234567890.10}]"""
+
+
+def test_half_an_emoji_is_landed_letter_for_letter_and_hides_no_value(
+    serve: Callable[..., Api], tmp_path: Path
+) -> None:
+    async def books(request: web.Request) -> web.Response:
+        return answer(ODD.encode())
+
+    columns = {"id": "text", "v": "text", "deep": "json", "n": "text"}
+    page = entry(serve(books).url, {}).model_dump(mode="json", by_alias=True, exclude_unset=True)
+    page |= {"update_every": "1 hour"}
+    page["streams"]["books"] |= {
+        "primary_key": ["id"], "columns": {name: {"type": kind} for name, kind in columns.items()},
+    }  # fmt: skip
+    directory = tmp_path / "catalog"
+    directory.mkdir()
+    (directory / "books.yml").write_text(yaml.safe_dump(page, sort_keys=False), encoding="utf-8")
+    pages = load_catalog(directory)
+    make_project(tmp_path)
+    render(pages, tmp_path)
+    landing, bucket = Landing(tmp_path / "w.duckdb", pages), open_bucket((tmp_path / "bucket").as_uri())
+    source = pages["books"]
+    extract(source, open_source(source, resolve, bucket), bucket)
+    with open_duckdb(landing.file, who="test") as warehouse:
+        load(source, bucket, warehouse)
+    Dbt(landing.file, tmp_path / "target", tmp_path / "dbt")("run")
+    records = [
+        row[0] for row in landing.query("select record from landing.books__books where record is not null")
+    ]
+    assert "[" + ", ".join(sorted(records)).replace('}, {"id": "3"', '},\n{"id": "3"') + "]" == ODD
+    found = landing.query("select id, v, deep, n from staging.base_books__books order by id")
+    assert found == [
+        ("1", "cut \ufffd", '{"k\ufffd":[1.5,"😀"]}', None),
+        ("2", "ok", None, None),
+        ("3", "\\ud83d 😀 \ufffd😀", None, "12345678901234567890.10"),
+    ]

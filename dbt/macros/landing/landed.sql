@@ -51,8 +51,11 @@
             landing_row.{{ column_name(name) }},
             {%- endfor %}
             {{ columns_of('landing_row', metadata_columns()) }}
-        from {{ landing }} as landing_row
+        from (
+            select landing_row.* replace ({{ readable_record('landing_row.record') }} as record)
+            from {{ landing }} as landing_row
             where {{ where }}
+        ) as landing_row
     ) as read_records
 {%- endmacro %}
 
@@ -68,9 +71,9 @@
         {{ columns_of('', metadata_columns()) }}
     from (
         select
-            try_parse_json({{ numbers_as_strings('landing_row.record') }}) as _record,
+            try_parse_json({{ numbers_as_strings(readable_record('landing_row.record')) }}) as _record,
             {%- if columns | selectattr('type', 'equalto', 'json') | list %}
-            try_parse_json(landing_row.record) as _json,
+            try_parse_json({{ readable_record('landing_row.record') }}) as _json,
             {%- endif %}
             {%- for name in others | map(attribute='of') | unique %}
             landing_row.{{ column_name(name) }},

@@ -1,9 +1,9 @@
 r"""JSON texts that the parser refuses: lone surrogates are read all the same, of others the fault is found.
 
 ``"\ud83d"`` alone is half a character. JSON allows the escape (RFC 8259 §8.2) but no Unicode text can hold
-it, so parsers refuse the whole answer. Such an escape is replaced by one of equal length (U+FFFD) where we look
-into a record; the record itself keeps its letters. The fault of other texts is found by a second reading,
-token by token: slow, and only for texts that are refused anyway.
+it, so parsers refuse the whole answer. Such an escape is replaced by one of equal length (U+FFFD) where we
+look into a record; the record itself keeps its letters. The fault of other texts is found by a second
+reading, token by token: slow, and only for texts that are refused anyway.
 """
 
 from __future__ import annotations
