@@ -80,7 +80,7 @@ test-docker: setup ## the image on a Docker Engine: size, hardening, Lambda, eve
 test-servers: setup ## the API reader on servers that others wrote: Kinto, MLflow, PocketBase, Dagster …
 	GROUNDWORK_TEST_SERVERS=1 $(PYTHON) -m pytest -q tests/integration/servers
 
-test-snowflake: setup ## loads, dbt and replay on Snowflake's emulator; on an account when GROUNDWORK_SNOWFLAKE_* is set
+test-snowflake: setup ## loads, dbt and replay on Snowflake's emulator; on the account of GROUNDWORK_SNOWFLAKE_* with GROUNDWORK_TEST_ACCOUNT=1
 	GROUNDWORK_TEST_SNOWFLAKE=1 $(PYTHON) -m pytest tests/snowflake tests/contracts/test_warehouse.py tests/contracts/test_digests.py -q
 
 test-replay: setup ## the warehouse destroyed and replayed ten times in a row, every digest equal each time

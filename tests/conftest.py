@@ -1,5 +1,10 @@
 """What holds for every test."""
 
+# ruff: noqa: E402 (libraries read the environment when they are imported)
+from tests import environment
+
+environment.clear()
+
 import os
 import tempfile
 from collections.abc import Iterator
@@ -32,5 +37,6 @@ def _scratch() -> Iterator[None]:
         # PostgreSQL, started by root, runs as somebody else, who must be able to walk there.
         Path(directory).chmod(0o755)
         patch.setenv("TMPDIR", directory)
+        patch.setenv("PREFECT_HOME", f"{directory}/prefect")  # no profile of the caller's
         patch.setattr(tempfile, "tempdir", directory)
         yield

@@ -1,4 +1,4 @@
-"""An account to test with: the emulator, or a real one when ``GROUNDWORK_SNOWFLAKE_ACCOUNT`` is set.
+"""An account to test with: the emulator, or the one of the environment with ``GROUNDWORK_TEST_ACCOUNT``.
 
 Every test has a database of its own, with the two stages of docs/snowflake/setup.sql, and its own place in
 the bucket.
@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
+from unittest.mock import patch
 from urllib.error import URLError
 from urllib.request import urlopen
 
@@ -25,6 +26,7 @@ from demo.service import LOOPBACK, Service
 from groundwork.bucket import Bucket, open_bucket
 from groundwork.warehouses.snowflake_login import SnowflakeLogin
 from groundwork.warehouses.snowflake_session import Session
+from tests.environment import account
 from tests.snowflake import environment
 
 if TYPE_CHECKING:
@@ -175,11 +177,13 @@ def real_account(**other: Any) -> Account:
     ``GROUNDWORK_TEST_SNOWFLAKE_INTEGRATION``.
     """
     name = uuid.uuid4().hex[:10]
-    login = SnowflakeLogin.from_environment()
+    known = account()
+    with patch.dict(os.environ, known):
+        login = SnowflakeLogin.from_environment()
     login = login.model_copy(update={"database": f"GROUNDWORK_TEST_{name}".upper(), **other})
-    return Account(login, f"{os.environ['GROUNDWORK_BUCKET'].rstrip('/')}/test-{name}")
+    return Account(login, f"{known['GROUNDWORK_BUCKET'].rstrip('/')}/test-{name}")
 
 
 def is_real() -> bool:
-    """Whether the environment names an account."""
-    return bool(os.environ.get("GROUNDWORK_SNOWFLAKE_ACCOUNT"))
+    """Whether the tests are to use the account that the environment names."""
+    return bool(account())
