@@ -19,6 +19,7 @@ from groundwork.errors import KeyMissing, ObjectDamaged
 from groundwork.keep import records as rewrite_records
 from groundwork.manifest import Manifest, StoredRows
 from groundwork.scratch import scratch
+from groundwork.verification import check_against_footer
 from groundwork.warehouses import LandingBatch, LandingObject
 
 GROUP_ROWS, GROUP_BYTES = 500_000, 64 << 20
@@ -153,7 +154,7 @@ def fetch(bucket: Bucket, stored: StoredRows, path: Path, batch: Manifest) -> Pa
     """Download one object and hold it against its manifest.
 
     Raises:
-        ObjectDamaged: when it is missing, or differs in size or sha256.
+        ObjectDamaged: when it is missing, or differs in size, sha256, rows or columns.
     """
     where = f"{bucket.url}/{stored.key}"
     fix = "restore the object from the bucket's versions; nothing of the batch was loaded"
@@ -169,4 +170,5 @@ def fetch(bucket: Bucket, stored: StoredRows, path: Path, batch: Manifest) -> Pa
     with path.open("rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != stored.sha256:
             raise ObjectDamaged(where, "has other content than its manifest says (sha256)", fix=fix)
+    check_against_footer(stored, path, where)
     return path

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from groundwork import manifest, time_limit
@@ -19,6 +19,7 @@ from groundwork.fetching import afresh, arriving, up_to_date
 from groundwork.identity import claim, compare
 from groundwork.manifest import Manifest
 from groundwork.reconciliation import newest_batch
+from groundwork.verification import check_against_catalog
 from groundwork.warehouses import (
     LANDING_METADATA,
     LEDGER,
@@ -85,9 +86,22 @@ def load(entry: AnySource, bucket: Bucket, warehouse: Warehouse, *, run_id: str 
     newest = newest_batch(bucket, entry.source, known)
     if newest:  # an empty bucket and an empty warehouse are not bound to each other
         claim(bucket, warehouse)
-    land(bucket, warehouse, manifest.span(bucket, entry.source, known + 1, newest), report, run_id=run_id)
+    batches = expected(bucket, entry, manifest.span(bucket, entry.source, known + 1, newest))
+    land(bucket, warehouse, batches, report, run_id=run_id)
     report.seconds = time.monotonic() - started
     return report
+
+
+def expected(bucket: Bucket, entry: AnySource, batches: Iterable[Manifest]) -> Iterator[Manifest]:
+    """The batches, each once it agrees with the catalog.
+
+    Raises:
+        ObjectDamaged: see `groundwork.verification`.
+    """
+    for batch in batches:
+        url = f"{bucket.url}/{manifest.manifest_key(entry.source, batch.batch_id)}"
+        check_against_catalog(batch, url, entry)
+        yield batch
 
 
 def land(

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from groundwork.bucket import Bucket
 from groundwork.errors import KeyMissing, KeyTaken, ManifestConflict, ObjectDamaged
+from groundwork.verification import check_against_key
 
 FORMAT_VERSION = 2
 """The newest format that is read; it has objects that were rewritten."""
@@ -113,7 +114,7 @@ def read(bucket: Bucket, source: str, batch_id: int) -> Manifest | None:
     """One manifest, or None when there is none of this number.
 
     Raises:
-        ObjectDamaged: when it is there but cannot be understood.
+        ObjectDamaged: when it is there but cannot be understood, or is not what its key says.
     """
     key = manifest_key(source, batch_id)
     try:
@@ -135,6 +136,7 @@ def read(bucket: Bucket, source: str, batch_id: int) -> Manifest | None:
             f"has format {manifest.version}, this Groundwork reads up to {FORMAT_VERSION}",
             fix="upgrade Groundwork here to the version that wrote it",
         )
+    check_against_key(manifest, f"{bucket.url}/{key}", source, batch_id)
     return manifest
 
 

@@ -20,7 +20,7 @@ from groundwork.catalog import AnySource
 from groundwork.errors import CatalogError
 from groundwork.fetching import arriving
 from groundwork.identity import claim, compare, refuse_empty
-from groundwork.load import Loaded, land_group, prepare, table_name
+from groundwork.load import Loaded, expected, land_group, prepare, table_name
 from groundwork.manifest import batch_name, now
 from groundwork.reconciliation import refuse_any_gap
 from groundwork.warehouses import INSTANT, LANDING, LEDGER, TEXT, Warehouse
@@ -177,7 +177,7 @@ def replay(
         if len(rest) < len(numbers):
             there = len(numbers) - len(rest)
             log.info("replay goes on source=%s done=%d left=%d", entry.source, there, len(rest))
-        batches = manifest.listed(bucket, entry.source, rest)
+        batches = expected(bucket, entry, manifest.listed(bucket, entry.source, rest))
         streams = wanted.streams or None
         for group in arriving(bucket, batches, streams, ahead=not warehouse.reads_bucket):
             land_group(bucket, turns.warehouse(), group, report, streams=streams, run_id=run_id)

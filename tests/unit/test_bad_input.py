@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,11 +12,26 @@ from typing import Any
 import pytest
 
 from groundwork.bucket import Bucket, open_bucket
+from groundwork.catalog import RestSource
 from groundwork.errors import GroundworkError, LedgerDisagrees, ObjectDamaged
 from groundwork.load import load
 from groundwork.manifest import manifest_key, read
 from groundwork.warehouses.duckdb import DuckDB, open_duckdb
 from tests.unit.test_replay import ENTRY, commit, rows
+
+RECORDS: dict[str, Any] = {
+    "source": "shop",
+    "kind": "rest",
+    "priority": 1,
+    "questions": ["?"],
+    "requested_by": ["tests"],
+    "owner": {"name": "n", "email": "a@b.c"},
+    "format": "JSON",
+    "history": "all",
+    "update_every": "1 hour",
+    "connection": {"base_url": "http://127.0.0.1"},
+    "streams": {"a": {"endpoint": "/a", "replication": "full_table", "columns": {}}},
+}
 
 
 @pytest.fixture
@@ -137,6 +154,84 @@ def test_a_manifest_of_the_future(bucket: Bucket, warehouse: DuckDB) -> None:
 def altered(bucket: Bucket, number: int, **values: Any) -> None:
     key = manifest_key("shop", number)
     bucket.put(key, json.dumps(json.loads(bucket.get(key)) | values).encode())
+
+
+def objects_of(bucket: Bucket, number: int, **values: Any) -> list[dict[str, Any]]:
+    """The objects of a batch as its manifest lists them, with other values in the second."""
+    there = json.loads(bucket.get(manifest_key("shop", number)))["objects"]
+    return [there[0], there[1] | values]
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"source": "payments"}, "is a manifest of source 'payments'"),
+        ({"batch_id": 4}, "is the manifest of batch 0000000004"),
+        ({"batch_id": 7}, "is the manifest of batch 0000000007"),
+    ],
+)
+def test_a_manifest_that_says_something_else_than_its_key(
+    bucket: Bucket, warehouse: DuckDB, values: dict[str, Any], says: str
+) -> None:
+    altered(bucket, 5, **values)
+    with pytest.raises(ObjectDamaged, match=rf"shop/manifests/0000000005.json: {says}"):
+        load(ENTRY, bucket, warehouse)
+    assert warehouse.loaded("payments") == 0
+    assert not [table for table in warehouse.tables("landing") if "payments" in table]
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"rows": 2}, "counts 2 rows in shop/data/b/"),
+        ({"rows": -1}, "counts -1 rows in shop/data/b/"),
+        ({"rows": 2, "operations": {"insert": 2}}, "has 1 rows, its manifest says 2"),
+        ({"rows": 0, "operations": {}}, "has 1 rows, its manifest says 0"),
+        ({"columns": ["id", "more"]}, "lacks the columns more"),
+        ({"columns": []}, "has 1 columns that its manifest does not list"),
+        ({"stream": "a"}, "as an object of stream 'a'"),
+        ({"key": "payments/data/b/0000000005/part-00000-x.parquet"}, "as an object of stream 'b'"),
+        ({"key": "shop/data/b/0000000004/part-00000-x.parquet"}, "an object of another batch"),
+        ({"key": "part.parquet"}, "as an object of stream 'b'"),
+        ({"rewritten": True}, "lacks the columns _batch_id, _file, _row, _run_id, _stored_at"),
+    ],
+)
+def test_a_manifest_that_says_something_else_than_its_objects(
+    bucket: Bucket, warehouse: DuckDB, values: dict[str, Any], says: str
+) -> None:
+    altered(bucket, 5, objects=objects_of(bucket, 5, **values))
+    with pytest.raises(ObjectDamaged, match=re.escape(says)):
+        load(ENTRY, bucket, warehouse)
+    with warehouse.connection.cursor() as connection:
+        ((newest,),) = connection.execute("select max(batch_id) from landing._batches").fetchall()
+    assert newest in (None, "0000000004"), "a bad object stops its batch, a bad manifest its whole group"
+    holds(warehouse, [1, 2, 3, 4] if newest else [])
+
+
+def test_a_manifest_that_lists_an_object_twice(bucket: Bucket, warehouse: DuckDB) -> None:
+    there = objects_of(bucket, 5)
+    altered(bucket, 5, objects=[*there, there[1]])
+    with pytest.raises(ObjectDamaged, match="lists an object twice"):
+        load(ENTRY, bucket, warehouse)
+
+
+def test_an_object_that_is_no_parquet_file_though_its_manifest_agrees(
+    bucket: Bucket, warehouse: DuckDB
+) -> None:
+    body = b"PAR1 is not enough"
+    values = {"bytes": len(body), "sha256": hashlib.sha256(body).hexdigest()}
+    bucket.put(key_of(bucket, 5), body)
+    altered(bucket, 5, objects=objects_of(bucket, 5, **values))
+    with pytest.raises(ObjectDamaged, match="is not a Parquet file"):
+        load(ENTRY, bucket, warehouse)
+    holds(warehouse, [1, 2, 3, 4])
+
+
+def test_a_table_where_the_catalog_has_records(bucket: Bucket, warehouse: DuckDB) -> None:
+    records = RestSource.model_validate(RECORDS)
+    with pytest.raises(ObjectDamaged, match="lists columns of a table in shop/data/a/"):
+        load(records, bucket, warehouse)
+    assert warehouse.loaded("shop") == 0
 
 
 def test_a_ledger_that_knows_more_than_the_bucket(bucket: Bucket, warehouse: DuckDB) -> None:

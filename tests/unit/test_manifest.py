@@ -1,4 +1,3 @@
-# ruff: noqa: E501 (statements and messages read better in one line)
 """The manifest: numbered without a gap, committed once, understood or refused."""
 
 from __future__ import annotations
@@ -21,10 +20,19 @@ def bucket(tmp_path: Path) -> Bucket:
 
 
 def batch(number: int, **changes: object) -> Manifest:
-    stored = StoredRows(
-        stream="s", key="k", rows=3, bytes=9, sha256="x", columns=["a"], operations={"insert": 2, "delete": 1}
-    )
-    known = {"source": "shop", "batch_id": number, "cursors": {"_log": {"lsn": "0/1"}}, "objects": [stored, stored],
+    stored = [
+        StoredRows(
+            stream="s",
+            key=f"shop/data/s/{number:010d}/part-{part}.parquet",
+            rows=3,
+            bytes=9,
+            sha256="x",
+            columns=["a"],
+            operations={"insert": 2, "delete": 1},
+        )
+        for part in range(2)
+    ]
+    known = {"source": "shop", "batch_id": number, "cursors": {"_log": {"lsn": "0/1"}}, "objects": stored,
              "started_at": manifest.now(), "stored_at": manifest.now()}  # fmt: skip
     return Manifest.model_validate(known | changes)
 
