@@ -11,8 +11,8 @@ from groundwork import drafts, manifest
 from groundwork.bucket import Bucket
 from groundwork.drafts import Draft
 from groundwork.errors import ManifestConflict
-from groundwork.manifest import Manifest, StoredRows, batch_name
-from groundwork.objects import METADATA, OpenObject, completed
+from groundwork.manifest import METADATA, Manifest, StoredRows, batch_name
+from groundwork.objects import OpenObject, completed
 from groundwork.sources import Checkpoint, Rows
 
 log = logging.getLogger(__name__)

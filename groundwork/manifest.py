@@ -40,6 +40,8 @@ class StoredRows(BaseModel):
     `_batch_id` are its own, and ``rows``, ``columns`` and ``operations`` count only them."""
 
 
+METADATA = ("_operation", "_sequence", "_unchanged", "_committed_at", "_extracted_at")
+"""Columns every object has beside the source's own."""
 REWRITTEN = ("_stored_at", "_batch_id", "_file", "_row", "_run_id")
 """Columns of landing that the rows of a rewritten object bring along, as they were committed."""
 

@@ -15,11 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from groundwork import manifest
+from groundwork.manifest import METADATA
 from groundwork.scratch import told
 from groundwork.sources import Rows
-
-METADATA = ("_operation", "_sequence", "_unchanged", "_committed_at", "_extracted_at")
-"""Columns every object has beside the source's own."""
 
 _HEX = np.frombuffer(b"0123456789abcdef", np.uint8)
 

@@ -80,8 +80,7 @@ def check_against_footer(stored: StoredRows, path: Path, url: str) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from groundwork.manifest import REWRITTEN
-    from groundwork.objects import METADATA
+    from groundwork.manifest import METADATA, REWRITTEN
 
     try:
         footer = pq.read_metadata(path)

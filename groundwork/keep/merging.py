@@ -16,8 +16,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from groundwork.manifest import REWRITTEN, Manifest, StoredRows
-from groundwork.objects import METADATA, OpenObject
+from groundwork.manifest import METADATA, REWRITTEN, Manifest, StoredRows
+from groundwork.objects import OpenObject
 
 Places = Mapping[str, Iterable[int]]
 """Rows by the object they were committed in (landing's `_file`) and their number there (`_row`)."""

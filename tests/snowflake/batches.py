@@ -12,8 +12,8 @@ import polars as pl
 
 from groundwork import manifest
 from groundwork.bucket import Bucket
-from groundwork.manifest import Manifest, StoredRows
-from groundwork.objects import METADATA, OpenObject
+from groundwork.manifest import METADATA, Manifest, StoredRows
+from groundwork.objects import OpenObject
 
 STARTED = datetime(2026, 1, 3)
 Rows = Mapping[str, Sequence[Mapping[str, Any]]]

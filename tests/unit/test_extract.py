@@ -18,7 +18,7 @@ from groundwork import extract as extracting
 from groundwork.bucket import Bucket, open_bucket
 from groundwork.errors import GroundworkError, SourceUnreachable
 from groundwork.extract import extract
-from groundwork.objects import METADATA
+from groundwork.manifest import METADATA
 from groundwork.sources import Checkpoint, Cursors, Rows
 from tests.capture import entry
 
