@@ -16,6 +16,7 @@
     │   ├── SourceUnreachable   no connection, or it broke
     │   ├── SourceRefused       wrong credentials or missing rights
     │   ├── SourceBusy          another run reads this source now
+    │   ├── SourceLocked        another session of the source holds what we wait for, for too long
     │   ├── SlotLost            the replication slot cannot give what comes next
     │   ├── StreamsQuarantined  some streams cannot be read and are left out; all others were read
     │   ├── ProtocolError       bytes that are not what the protocol allows
@@ -129,6 +130,10 @@ class SourceRefused(SourceError):
 
 class SourceBusy(SourceError):
     """Another run reads this source now."""
+
+
+class SourceLocked(SourceError):
+    """Another session of the source holds a lock or a transaction that we wait for, for too long."""
 
 
 class SlotLost(SourceError):

@@ -6,15 +6,17 @@ nothing can be written; there it is the position that it had replayed when the r
 
 from __future__ import annotations
 
+import time
 import uuid
 from typing import Protocol
 
 import numpy as np
 
+from groundwork.errors import SourceUnreachable
 from groundwork.sources import cluster
 from groundwork.sources.framing import HEADER, Framed
 from groundwork.sources.pgoutput import Decoded
-from groundwork.sources.slot import lsn_number
+from groundwork.sources.slot import lsn_number, lsn_text
 from groundwork.sources.views import Buffer
 from groundwork.sources.wire import Connection
 
@@ -65,6 +67,45 @@ class Replayed:
     def passed(self, _: Decoded, position: int, /) -> bool:
         """Whether the log is known up to there."""
         return position >= self._lsn
+
+
+STALLED_SECONDS = 3600.0
+"""How long the server may send nothing and come no further. A large transaction of tables that are not ours
+takes minutes; a server that waits for a standby (`synchronized_standby_slots`) may never come further."""
+
+
+class Stalled:
+    """Watches that the stream comes further, so that no run waits for ever."""
+
+    def __init__(self, where: str) -> None:
+        """Begin now.
+
+        Args:
+            where: the source, for errors.
+        """
+        self._where, self._position, self._since = where, 0, time.monotonic()
+
+    def check(self, position: int, framed: Framed, buffer: Buffer) -> None:
+        """Look at what came last.
+
+        Args:
+            position: up to where the log is known.
+            framed: the messages that came last.
+            buffer: their bytes.
+
+        Raises:
+            SourceUnreachable: when the server has sent nothing and come no further for too long.
+        """
+        data = (buffer.bytes[framed.starts + HEADER] == ord("w")).any()
+        if data or position > self._position:
+            self._position, self._since = position, time.monotonic()
+        elif time.monotonic() - self._since > STALLED_SECONDS:
+            raise SourceUnreachable(
+                self._where, "the server sends nothing, though its WAL has more for us",
+                why=f"for {STALLED_SECONDS:.0f} seconds it stood at {lsn_text(self._position)}; perhaps it"
+                " waits for a standby that synchronized_standby_slots names",
+                fix="look at pg_stat_replication there, then run again",
+            )  # fmt: skip
 
 
 def mark(sql: Connection) -> Mark:

@@ -9,14 +9,14 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 
 from groundwork.errors import SlotLost, SourceError, about
-from groundwork.sources import Checkpoint, Rows, catching_up, slot
+from groundwork.sources import Checkpoint, Rows, catching_up, continuity, slot
 from groundwork.sources.pgoutput import Decoder
 from groundwork.sources.reading import LOG, Reading
 from groundwork.sources.shapes import differs, unseen_parts
 from groundwork.sources.slot import lsn_number, lsn_text
 from groundwork.sources.tables import Table, check_names
 from groundwork.sources.tuples import Relation
-from groundwork.sources.wire import Connection, quoted
+from groundwork.sources.wire import Connection
 
 BATCH_ROWS = 1_000_000
 """A batch ends with the first transaction that brings it to this many rows."""
@@ -54,11 +54,13 @@ def read_log(
         if reading.entry.connection.failover:
             slot.keep_on_standbys(stream, reading.slot, reading.where)
         _start(reading, stream, start)
-        mark = catching_up.mark(sql)
+        mark, stalled = catching_up.mark(sql), catching_up.Stalled(reading.where)
         pending, position, caught_up, asked = 0, 0, False, False
+        commit = state[LOG].get("commit", "")
         while True:
             buffer, framed, seen = stream.receive(mark.wanted)
             if not len(framed.starts):
+                stalled.check(position, framed, buffer)
                 if not mark.wanted:  # then the server must say how far it is
                     stream.acknowledge(start, answer=True)
                 continue
@@ -66,6 +68,7 @@ def read_log(
             # Cut behind the last commit when a batch is to end there; else take all there is.
             ending = len(commits) > 0 and (seen or caught_up or pending >= BATCH_ROWS)
             count = int(commits[-1]) + 1 if ending else len(framed.starts)
+            commit = continuity.last_commit(buffer, commits, framed.starts) if len(commits) else commit
             decoded = decoder.decode(buffer, framed, count)
             for change in decoded.changes:
                 yield Rows(streams[change.relation.name], change.frame)
@@ -82,9 +85,12 @@ def read_log(
             caught_up = caught_up or mark.passed(decoded, position)
             asked = asked or catching_up.asked_for(decoded)
             stream.keep(int(framed.ends[count - 1]))
+            stalled.check(position, framed, buffer)
             if decoder.inside or not position or not (caught_up or pending >= BATCH_ROWS):
                 continue
-            state[LOG] = state[LOG] | {"lsn": lsn_text(position), "timeline": reading.timeline}
+            state[LOG] = state[LOG] | {
+                "lsn": lsn_text(position), "timeline": reading.timeline, continuity.COMMIT: commit,
+            }  # fmt: skip
             telling = asked or pending > 0 or position - start > HEARTBEAT_BYTES
             checkpoint = reading.checkpoint(heartbeat=telling)
             yield checkpoint
@@ -103,19 +109,18 @@ def checked_position(reading: Reading, sql: Connection) -> int:
     Raises:
         SlotLost: when it cannot.
     """
-    cursor = reading.state[LOG]
-    start = lsn_number(cursor["lsn"])
-    slot.check(sql, reading.slot, start, reading.where)
+    start = lsn_number(reading.state[LOG]["lsn"])
+    found = slot.check(sql, reading.slot, start, reading.where)
+    if not reading.compared:
+        with _publication_was_there(reading):
+            continuity.check_transactions(reading, found.confirmed_lsn)
+        reading.compared = True
     return start
 
 
 def _start(reading: Reading, stream: Connection, start: int) -> None:
-    publication = quoted(reading.entry.connection.publication)
-    stream.start_stream(
-        f"START_REPLICATION SLOT {quoted(reading.slot)} LOGICAL {lsn_text(start)}"
-        f" (proto_version '1', messages 'true', publication_names '{publication}')",
-        start,
-    )
+    publication = reading.entry.connection.publication
+    stream.start_stream(slot.streaming(reading.slot, start, publication), start)
 
 
 @contextmanager

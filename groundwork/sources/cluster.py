@@ -1,17 +1,20 @@
 """Which PostgreSQL cluster answers: the one that was read so far, a standby of it, or another.
 
 A position in the log means something in one cluster only, and there only along one line of promotions (its
-timelines). Both are held against the cursor before a position is used; PostgreSQL itself would go on in
-silence, without what a promoted standby never had.
+timelines), and as long as nobody sets its disk back to an older state. All of it is compared with the cursor
+before a position is used: PostgreSQL itself would go on in silence without what a promoted standby never
+had, and wait without end for a position that is to come.
 """
 
 from __future__ import annotations
 
 import logging
+import time
 from typing import TYPE_CHECKING
 
-from groundwork.errors import SlotLost, SourceRefused
+from groundwork.errors import SlotLost, SourceRefused, SourceUnreachable
 from groundwork.sources import partitions, slot
+from groundwork.sources.reading import furthest
 from groundwork.sources.slot import lsn_number, lsn_text
 from groundwork.sources.wire import Connection
 
@@ -21,6 +24,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _FULL_REFRESH = "run `python -m groundwork full-refresh` for this source: a new snapshot closes the gap"
+
+STANDBY_SECONDS = 60.0
+"""How long a standby may take to replay what it had replayed before it was restarted."""
 
 _PUBLISHED = ("publication", "shown")
 """What cursors remember of a publication: numbers of its own, which an upgrade gives anew."""
@@ -38,10 +44,11 @@ def meet(reading: Reading, sql: Connection, log_cursor: str) -> None:
         SourceRefused: on a standby that cannot be read from.
         SlotLost: when this is another cluster, or lacks the end of what was read.
     """
-    _check_standby(sql, reading.where)
+    if standby := in_recovery(sql):
+        _check_standby(sql, reading.where)
     # This way needs no right but REPLICATION. The log is read through the same connection: from this cluster.
     stream = reading.spare = reading.replication()
-    reading.system, reading.timeline = stream.run("IDENTIFY_SYSTEM")[0][:2]
+    reading.system, reading.timeline, position = stream.run("IDENTIFY_SYSTEM")[0][:3]
     if not reading.has_slot:
         return
     if reading.state[log_cursor]["system"] != reading.system:
@@ -49,6 +56,7 @@ def meet(reading: Reading, sql: Connection, log_cursor: str) -> None:
     timeline = reading.state[log_cursor].get("timeline", reading.timeline)
     if timeline != reading.timeline:
         _check_promotion(reading, stream, timeline, lsn_number(reading.state[log_cursor]["lsn"]))
+    check_position(reading, sql, lsn_number(position), standby=standby)
 
 
 def in_recovery(sql: Connection) -> bool:
@@ -57,8 +65,6 @@ def in_recovery(sql: Connection) -> bool:
 
 
 def _check_standby(sql: Connection, where: str) -> None:
-    if not in_recovery(sql):
-        return
     version = int(sql.run("select current_setting('server_version_num')")[0][0])
     if version < 160000:
         raise SourceRefused(
@@ -72,6 +78,43 @@ def _check_standby(sql: Connection, where: str) -> None:
             why="its primary removes what a slot here still needs, which ends the slot",
             fix="run there: alter system set hot_standby_feedback = on; select pg_reload_conf();",
         )  # fmt: skip
+
+
+def check_position(reading: Reading, sql: Connection, position: int, *, standby: bool) -> None:
+    """Refuse a server whose WAL ends before what was read.
+
+    Args:
+        reading: the run.
+        sql: an ordinary connection.
+        position: how far the server is (``IDENTIFY_SYSTEM``, third field).
+        standby: whether it is a standby: one that was restarted may have to replay some WAL again.
+
+    Raises:
+        SlotLost: when a primary stands before the cursor.
+        SourceUnreachable: when a standby does, and does not come further.
+    """
+    cursor = furthest(reading.state)
+    deadline = time.monotonic() + STANDBY_SECONDS
+    while standby and position < cursor and time.monotonic() < deadline:
+        time.sleep(0.2)
+        position = lsn_number(sql.run("select cast(pg_last_wal_replay_lsn() as text)")[0][0])
+    if position >= cursor:
+        return
+    what = f"its WAL ends at {lsn_text(position)}, and {lsn_text(cursor)} was already read"
+    if standby:
+        raise SourceUnreachable(
+            reading.where, "this standby has not replayed what was already read", why=what,
+            fix=f"wait until it has; if its primary was set back to an older backup, {_FULL_REFRESH}",
+        )  # fmt: skip
+    raise went_back(reading, what)
+
+
+def went_back(reading: Reading, why: str) -> SlotLost:
+    """What is to be said of a server whose history is not the one that was read."""
+    return SlotLost(
+        reading.where, "the server's history went back: its disk was set back to an older state",
+        why=f"{why}", fix=f"{_FULL_REFRESH}, and takes back what is no longer there",
+    )  # fmt: skip
 
 
 def _check_promotion(reading: Reading, stream: Connection, before: int, lsn: int) -> None:
@@ -118,7 +161,7 @@ def _go_on_after_upgrade(reading: Reading, sql: Connection, log_cursor: str) -> 
     epoch = cursor["epoch"] + (moved.confirmed_lsn <= lsn_number(cursor["lsn"]))
     reading.state[log_cursor] = cursor | {
         "epoch": epoch, "lsn": lsn_text(moved.confirmed_lsn), "system": reading.system,
-        "timeline": reading.timeline,
+        "timeline": reading.timeline, "commit": "",
     }  # fmt: skip
     for name, known in reading.state.items():
         kept = {n: value for n, value in known.items() if n not in _PUBLISHED}

@@ -112,7 +112,7 @@ class Copying:
                 # Whoever alters the table may wait for the first connection's lock, and we then for him.
                 connection.run(f"set local lock_timeout = {_LOCK_MILLISECONDS}")
                 connection.run(table.touch_statement())
-                connection.run("set local lock_timeout = 0")
+                connection.run("set local lock_timeout to default")
             except SourceError as error:
                 log.info(
                     "copying over fewer connections source=%s stream=%s connections=%d: %s",

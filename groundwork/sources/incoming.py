@@ -18,6 +18,10 @@ CHUNK = 8 << 20
 """Bytes received before they are decoded, when the server has that many. Columns of so many rows fit the
 processor's cache: 24 MB take a quarter more time, and more memory."""
 
+SILENT_SECONDS = 7200.0
+"""How long to wait for a server that says nothing. A connection that is gone shows within a minute; this is
+for a server that is stopped, or searches a large table for rows that a row filter lets through."""
+
 _READY = b"Z\0\0\0\5"
 """Beginning of the message that ends every answer ("ReadyForQuery"); seeing it saves waiting for more."""
 
@@ -37,7 +41,7 @@ class Incoming:
         """Begin with nothing received."""
         self._socket, self._where = sock, where
         self._content: Bytes = np.empty(CHUNK + PADDING, np.uint8)
-        self._filled = 0
+        self._filled, self._heard = 0, time.monotonic()
 
     def gather(self, wanted: bytes = b"") -> tuple[Buffer, int, bool]:
         """Receive until the buffer is full, or ``wanted`` came, or bytes have waited long enough.
@@ -84,6 +88,8 @@ class Incoming:
         before = self._filled
         while self._filled < len(self._content) - PADDING:
             if not self._arrived(max(deadline - time.monotonic(), 0)):
+                if time.monotonic() - self._heard > SILENT_SECONDS:
+                    raise broken(self._where, TimeoutError())
                 return
             try:
                 count = self._receive()
@@ -154,15 +160,21 @@ class Incoming:
         try:
             count = self._socket.recv_into(room)
         except OSError as error:
-            raise broken(self._where) from error
+            raise broken(self._where, error) from error
         if not count:
             raise broken(self._where)
-        self._filled += count
+        self._filled, self._heard = self._filled + count, time.monotonic()
         return count
 
 
-def broken(where: str) -> SourceUnreachable:
-    """What is to be said of a connection that ended without a word."""
+def broken(where: str, error: BaseException | None = None) -> SourceUnreachable:
+    """What is to be said of a connection that ended without a word, or on which none came for too long."""
+    if isinstance(error, TimeoutError):
+        return SourceUnreachable(
+            where, f"the server said nothing for {SILENT_SECONDS / 60:.0f} minutes",
+            why="it is stopped or overloaded; nothing was committed since the last manifest",
+            fix="look at the server, then run again: it goes on from there",
+        )  # fmt: skip
     return SourceUnreachable(
         where, "the connection broke", why="nothing was committed since the last manifest",
         fix="run again: it goes on from there",

@@ -39,6 +39,8 @@ class Reading:
     """How often a standby of it was promoted, and one more."""
     standing: dict[str, Any] = field(default_factory=dict)
     """How much log the server held back for us ``before`` the run, for the manifest."""
+    compared: bool = False
+    """Whether the WAL up to the cursor is known to be the one that was read, see `continuity`."""
     whole: set[str] = field(default_factory=set)
     """The ``full_table`` streams that this run has read."""
     spare: Connection | None = None
@@ -104,7 +106,7 @@ class Reading:
         """Start the log's cursor for a new slot: in another epoch if its positions would not rise."""
         before = self.state.get(LOG, {})
         epoch = before.get("epoch", 0)
-        if position <= lsn_number(before.get("lsn", "0/0")):
+        if position <= furthest(self.state):
             epoch += 1
         self.state[LOG] = {"epoch": epoch, "former": self.needed}
 
@@ -113,7 +115,7 @@ class Reading:
         epoch = self.state[LOG]["epoch"]
         self.state[LOG] = {
             "epoch": epoch, "lsn": lsn_text(position), "slot": slot, "system": self.system,
-            "timeline": self.timeline,
+            "timeline": self.timeline, "commit": "",
         }  # fmt: skip
 
     def forget(self, streams: Collection[str] = ()) -> Cursors:
@@ -125,7 +127,8 @@ class Reading:
             return {n: _without_history(known) if n in streams else known for n, known in self.state.items()}
         state: dict[str, Any] = {n: {QUARANTINED: mark} for n, mark in quarantined(self.state).items()}
         if kept := self.state.get(LOG):
-            state[LOG] = {n: kept[n] for n in ("lsn", "epoch") if n in kept} | {"former": self.needed}
+            end = {"lsn": lsn_text(furthest(self.state))} if "lsn" in kept else {}
+            state[LOG] = end | {n: kept[n] for n in ("epoch",) if n in kept} | {"former": self.needed}
         return state
 
     def checkpoint(self, *, heartbeat: bool = False) -> Checkpoint:
@@ -141,6 +144,13 @@ class Reading:
         """Go back to the last checkpoint."""
         self.events.clear()
         self.state, self.whole = copy.deepcopy(self._kept)
+
+
+def furthest(state: Cursors) -> int:
+    """The last position of the log that the cursors know of: of what was read, or of a copy after it."""
+    known = [state.get(LOG, {}).get("lsn", "0/0")]
+    known += [cursor["snapshot"] for cursor in state.values() if "snapshot" in cursor]
+    return max(map(lsn_number, known))
 
 
 def _without_history(cursor: dict[str, Any]) -> dict[str, Any]:

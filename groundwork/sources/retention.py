@@ -15,8 +15,8 @@ from typing import Any
 from groundwork.catalog import SlotLag
 from groundwork.sizes import size_text
 from groundwork.sources import Checkpoint, slot
-from groundwork.sources.reading import LOG, Reading
-from groundwork.sources.slot import Standing
+from groundwork.sources.reading import LOG, Reading, furthest
+from groundwork.sources.slot import Standing, lsn_text
 from groundwork.sources.wire import Connection
 
 log = logging.getLogger(__name__)
@@ -94,7 +94,7 @@ def released(reading: Reading, sql: Connection) -> Iterator[Checkpoint]:
         name, reading.source, found.held, policy.drop,
     )  # fmt: skip
     streams = [stream for stream in reading.state if stream != LOG]
-    end = {kept: reading.state[LOG][kept] for kept in ("lsn", "epoch")}
+    end = {"lsn": lsn_text(furthest(reading.state)), "epoch": reading.state[LOG]["epoch"]}
     reading.state = {**reading.forget(streams), LOG: end}
     reading.events.append({"event": "slot_dropped", "slot": name, "held": found.held, "drop": policy.drop})
     yield reading.checkpoint(heartbeat=True)

@@ -147,7 +147,7 @@ def wait_until_free(connection: Connection, name: str, where: str) -> None:
         time.sleep(0.1)
 
 
-def check(connection: Connection, name: str, lsn: int, where: str) -> None:
+def check(connection: Connection, name: str, lsn: int, where: str) -> Slot:
     """Hold the slot against the manifest's position.
 
     Args:
@@ -155,6 +155,9 @@ def check(connection: Connection, name: str, lsn: int, where: str) -> None:
         name: the slot.
         lsn: where the newest manifest ends.
         where: the source, for errors.
+
+    Returns:
+        The slot.
 
     Raises:
         SlotLost: when changes after ``lsn`` can no longer be read.
@@ -170,23 +173,33 @@ def check(connection: Connection, name: str, lsn: int, where: str) -> None:
         what = f"slot '{name}' stands at {lsn_text(slot.confirmed_lsn)}, the bucket ends at {position}"
         why = "somebody else read it, or made it anew; what lies between is gone"
     else:
-        return
+        return slot
     raise SlotLost(
         where, what, why=why,
         fix="run `python -m groundwork full-refresh` for this source: a new snapshot closes the gap",
     )  # fmt: skip
 
 
-def create_temporary(stream: Connection, name: str) -> tuple[int, str]:
+def streaming(name: str, lsn: int, publication: str) -> str:
+    """The statement that streams a slot from a position on."""
+    return (
+        f"START_REPLICATION SLOT {quoted(name)} LOGICAL {lsn_text(lsn)}"
+        f" (proto_version '1', messages 'true', publication_names '{quoted(publication)}')"
+    )
+
+
+def create_temporary(stream: Connection, name: str, patience: float) -> tuple[int, str]:
     """Make a slot that dies with its connection, and a snapshot that fits it exactly.
 
     Args:
         stream: a replication connection; the snapshot lasts until its next statement.
         name: the temporary slot's name.
+        patience: seconds that it may wait for each transaction that is open.
 
     Returns:
         The position from which the slot streams, and the name of the snapshot.
     """
+    stream.run(f"set lock_timeout = {round(1000 * patience)}")
     made = stream.run(f"CREATE_REPLICATION_SLOT {quoted(name)} TEMPORARY LOGICAL pgoutput EXPORT_SNAPSHOT")
     _, position, snapshot, _ = made[0]
     return lsn_number(position), snapshot

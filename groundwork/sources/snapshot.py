@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 
 from groundwork.errors import CatalogError, about
-from groundwork.sources import Checkpoint, Rows, slot
+from groundwork.sources import Checkpoint, Rows, slot, waiting
 from groundwork.sources.copying import Copying
 from groundwork.sources.reading import Reading, at
 from groundwork.sources.shapes import copied, uncopied
@@ -60,7 +60,7 @@ def history(reading: Reading, tables: dict[str, Table]) -> Iterator[Rows | Check
     temporary = f"{reading.base[:50]}_{uuid.uuid4().hex[:8]}"
     with reading.replication() as keeper, reading.connection() as sql:
         with told_while_waiting(reading):
-            position, name = slot.create_temporary(keeper, temporary)
+            position, name = slot.create_temporary(keeper, temporary, waiting.WAIT_SECONDS)
         if first:
             reading.begin_log(position)
         place = position + reading.raised

@@ -11,13 +11,16 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from groundwork.errors import SourceError
+from groundwork.errors import SourceError, SourceLocked
 from groundwork.sources.reading import Reading
 
 log = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 3.0
 """How long it may take before we tell."""
+
+WAIT_SECONDS = 3600.0
+"""How long a new slot waits for one transaction before the run ends."""
 
 AGAIN_SECONDS = 60.0
 """How long between two such lines."""
@@ -42,6 +45,12 @@ def told_while_waiting(reading: Reading) -> Iterator[None]:
     telling.start()
     try:
         yield
+    except SourceLocked as error:
+        raise SourceLocked(
+            reading.where, f"a transaction has been open for more than {WAIT_SECONDS / 60:.0f} minutes",
+            why="tables can be copied only once every transaction has ended that was open before",
+            fix="end it (the log names it: waiting for open transactions), then run again",
+        ) from error  # fmt: skip
     finally:
         done.set()
         telling.join()

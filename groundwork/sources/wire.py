@@ -21,12 +21,13 @@ from groundwork.errors import (
     ProtocolError,
     SourceBusy,
     SourceError,
+    SourceLocked,
     SourceRefused,
     SourceUnreachable,
 )
 from groundwork.sources.address import Address, connect, not_signed_in
 from groundwork.sources.framing import Framed, frame, row_candidates, stream_candidates
-from groundwork.sources.incoming import GATHER_SECONDS, Incoming, broken
+from groundwork.sources.incoming import GATHER_SECONDS, SILENT_SECONDS, Incoming, broken
 from groundwork.sources.views import Buffer
 
 _SIGN_OF_LIFE_SECONDS = 10.0
@@ -51,7 +52,8 @@ PINNED = {
     "row_security": "off",
     # Long work of ours must not be cut by limits that are meant for an application.
     "statement_timeout": "0",
-    "lock_timeout": "0",
+    # Nor may a forgotten transaction with a lock hold us up for ever.
+    "lock_timeout": "600s",
     "idle_in_transaction_session_timeout": "0",
     "idle_session_timeout": "0",
     "wal_sender_timeout": "300s",
@@ -72,6 +74,7 @@ class Connection:
         """
         self.where = where
         self._socket = connect(address, where)
+        self._socket.settimeout(SILENT_SECONDS)
         try:
             with self._told():
                 self._driver = pg8000.native.Connection(
@@ -210,14 +213,15 @@ class Connection:
                 return letter
             if letter not in "cCNSAT":
                 raise ProtocolError(self.where, f"message {letter!r} was not expected here")
-            if incoming.next_is_data():
+            # A notice may come alone in the middle of a stream, with nothing behind it to wait for.
+            if letter == "N" or incoming.next_is_data():
                 return letter
 
     def _send(self, message: bytes) -> None:
         try:
             self._socket.sendall(message)
         except OSError as error:
-            raise broken(self.where) from error
+            raise broken(self.where, error) from error
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -227,7 +231,7 @@ class Connection:
             fields = error.args[0] if error.args and isinstance(error.args[0], dict) else {}
             raise _translated(self.where, fields) from error
         except (InterfaceError, OSError, struct.error) as error:
-            raise broken(self.where) from error
+            raise broken(self.where, error) from error
 
 
 def quoted(name: str) -> str:
@@ -246,6 +250,10 @@ _KINDS: dict[str, tuple[type[SourceError], str]] = {
     "42501": (SourceRefused, "grant the right; `python -m groundwork doctor` prints the statements"),
     "3D000": (SourceRefused, "check the database's name in the connection URL"),
     "55006": (SourceBusy, "wait for the other run to end, or end it"),
+    "55P03": (
+        SourceLocked,
+        "end the session that holds the lock (pg_stat_activity, pg_locks), then run again",
+    ),
     "53300": (SourceUnreachable, "wait, or raise max_connections at the server"),
     "53400": (SourceRefused, "raise max_replication_slots at the server, or drop an unused slot"),
     "57P03": (SourceUnreachable, "wait: the server is starting up or shutting down"),
