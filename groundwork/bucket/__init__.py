@@ -73,6 +73,9 @@ class Bucket(Protocol):
     def delete(self, key: str) -> None:
         """Remove a key; nothing happens when it is absent."""
 
+    def remove_unfinished(self) -> int:
+        """Remove what killed writers left of puts that never ended; how many there were."""
+
     def purge(self, key: str) -> None:
         """Remove a key and whatever versions the bucket keeps of it: nobody can get it back."""
 

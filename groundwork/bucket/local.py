@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +13,12 @@ from pathlib import Path
 
 from groundwork.bucket import StoredObject, changed
 from groundwork.errors import BucketError, KeyMissing, KeyTaken
+
+_DRAFT = ".draft-"
+"""What the names of unfinished files begin with; listings leave them out."""
+_REPLACING = f"{_DRAFT}replacing"
+_YOUNG = 60.0
+"""Seconds in which a draft may not be locked yet."""
 
 
 class LocalBucket:
@@ -36,9 +44,7 @@ class LocalBucket:
                     raise KeyTaken(f"{self.url}/{key}", "is stored already") from error
 
     def replace(self, key: str, body: bytes, old: bytes) -> None:  # noqa: D102
-        import fcntl
-
-        with self._told(key), self._path(key).with_name(".draft-replacing").open("w") as lock:
+        with self._told(key), self._path(key).with_name(_REPLACING).open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             found = self._path(key).read_bytes()
             if found not in (old, body):
@@ -65,7 +71,7 @@ class LocalBucket:
             below = self._path(prefix.rpartition("/")[0]) if "/" in prefix else self._directory
             for path in below.rglob("*"):
                 key = path.relative_to(self._directory).as_posix()
-                if key.startswith(prefix) and path.is_file() and not path.name.startswith(".draft-"):
+                if key.startswith(prefix) and path.is_file() and not path.name.startswith(_DRAFT):
                     state = path.stat()
                     yield StoredObject(key, state.st_size, datetime.fromtimestamp(state.st_mtime, UTC))
 
@@ -75,6 +81,14 @@ class LocalBucket:
 
     def purge(self, key: str) -> None:  # noqa: D102
         self.delete(key)
+
+    def remove_unfinished(self) -> int:  # noqa: D102
+        removed = 0
+        with self._told(""):
+            for draft in self._directory.rglob(f"{_DRAFT}*"):
+                # The lock of `replace` holds no rows, and who waits for it must not lock another file.
+                removed += draft.name != _REPLACING and _removed_if_dead(draft)
+        return removed
 
     def _path(self, key: str) -> Path:
         path = self._directory / key
@@ -87,13 +101,14 @@ class LocalBucket:
         """A complete, durable draft beside the key's place."""
         target = self._path(key)
         target.parent.mkdir(parents=True, exist_ok=True)
-        draft = target.parent / f".draft-{uuid.uuid4().hex}"
+        draft = target.parent / f"{_DRAFT}{uuid.uuid4().hex}"
         try:
             with draft.open("wb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)  # what nobody locks was left by a killed process
                 file.write(body.read_bytes() if isinstance(body, Path) else body)
                 file.flush()
                 os.fsync(file.fileno())
-            yield draft
+                yield draft
             directory = os.open(target.parent, os.O_RDONLY)
             try:
                 os.fsync(directory)
@@ -115,3 +130,16 @@ class LocalBucket:
                 f"the directory refused ({error.strerror or type(error).__name__})",
                 fix="check free space and rights of the bucket's directory",
             ) from error
+
+
+def _removed_if_dead(draft: Path) -> bool:
+    """Remove a draft whose writer is gone; whether it was."""
+    try:
+        if time.time() - draft.stat().st_mtime < _YOUNG:
+            return False
+        with draft.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            draft.unlink()
+    except (FileNotFoundError, BlockingIOError):
+        return False
+    return True

@@ -36,8 +36,10 @@ def add_forget(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resume", action="store_true", help=told)
     told = "delete from the warehouse whatever was ever erased, e.g. from one that was restored"
     parser.add_argument("--again", action="store_true", help=told)
-    told = "check every record's signature, and that none is missing"
+    told = "check every record's signature, that none is missing, and that no older copy is left"
     parser.add_argument("--verify", action="store_true", help=told)
+    told = "with --verify: search the bytes of all files in reach for texts, one per line of standard input"
+    parser.add_argument("--search", action="store_true", help=told)
     told = "another warehouse: snowflake, or the path of a DuckDB file"
     parser.add_argument("--into", default="", metavar="WAREHOUSE", help=told)
 
@@ -57,7 +59,8 @@ def run_forget(options: argparse.Namespace) -> int:
     opened = partial(open_warehouse, settings, who="forget", read_only=True)
     refuse_other_warehouse(bucket, settings, catalog, opened)
     if options.verify:
-        return _verify(catalog, bucket, seal)
+        code = _verify(catalog, bucket, settings, seal)
+        return max(code, _search(bucket, settings)) if options.search else code
     if options.again:
         return _again(catalog, bucket, settings, seal)
     if options.resume:
@@ -76,7 +79,7 @@ def _forget(
         fix = "name a column (shop.customers.id) or a kind of subject (--subject customer)"
         raise CatalogError("forget", "needs to know where the subject's key stands", fix=fix)
     if options.yes:
-        _resume(catalog, bucket, settings, seal)
+        _resume(catalog, bucket, settings, seal, quiet=True)
         for source in catalog:  # a pull that was cut short is read anew, without the subject
             drafts.purge(bucket, source)
     value = options.value or _asked()
@@ -111,18 +114,21 @@ def _tell(record: Rewrite) -> None:
         print(f"  {stream:<24} {sum(map(len, files.values())):>8,} rows")
 
 
-def _resume(catalog: Catalog, bucket: Bucket, settings: Settings, seal: Seal) -> int:
+def _resume(catalog: Catalog, bucket: Bucket, settings: Settings, seal: Seal, *, quiet: bool = False) -> int:
     """Finish, or withdraw, what was cut short."""
     from groundwork.keep.erasure import open_erasures, take_up
 
-    for records in open_erasures(bucket, catalog):
+    opened = open_erasures(bucket, catalog)
+    if not opened and not quiet:
+        print("no erasure was cut short after it was announced; one cut short before that erased nothing")
+    for records in opened:
         ours = take_up(bucket, records, seal)
         names = ", ".join(record.name for record in records)
         if ours:
-            print(f"going on with {names}")
+            print(f"finishing {names}")
             _finish(bucket, settings, ours, seal)
         else:
-            print(f"withdrawn: {names}; it was cut short before anything was rewritten")
+            print(f"withdrawn: {names}; nothing was erased, ask for it again with the subject's name")
     return 0
 
 
@@ -134,7 +140,13 @@ def _finish(bucket: Bucket, settings: Settings, records: Sequence[Rewrite], seal
     deleted = _cleanse(bucket, settings, records)
     for record in close(bucket, records, seal.sign):
         print(f"erased {record.rows:,} rows: {bucket.url}/{record.name}.json")
-    print(f"landing lost {deleted:,} rows; what follows was built anew")
+    print(f"landing lost {deleted:,} rows; the models after it were built again")
+    bucket.remove_unfinished()
+    if settings.readers_copy and settings.readers_copy.exists() and settings.warehouse == "duckdb":
+        from groundwork.serving.publishing import publish
+
+        publish(settings, settings.readers_copy)
+        print(f"published again: {settings.readers_copy}")
 
 
 def _cleanse(bucket: Bucket, settings: Settings, records: Sequence[Rewrite]) -> int:
@@ -171,17 +183,44 @@ def _again(catalog: Catalog, bucket: Bucket, settings: Settings, seal: Seal) -> 
     return 0
 
 
-def _verify(catalog: Catalog, bucket: Bucket, seal: Seal) -> int:
+def _verify(catalog: Catalog, bucket: Bucket, settings: Settings, seal: Seal) -> int:
+    from groundwork.keep import remnants
     from groundwork.keep.erasure import verify
 
-    unfinished = 0
+    unfinished, done = 0, []
     for source in catalog:
         for record in verify(bucket, source, seal):
             if record.kind == "erasure":
                 when = record.done_at or record.begun_at
                 print(f"{record.name} {record.state} {when:%Y-%m-%d %H:%M} {record.rows:,} rows")
+                done += [when] if record.state == "done" else []
             unfinished += record.is_open
     print("all records are there, as they were signed")
+    left = list(remnants.older_than(max(done), bucket, settings, list(catalog))) if done else []
+    for one in left:
+        print(f"{one.place}: {one.why}. {one.fix}", file=sys.stderr)
     if unfinished:
         print(f"{unfinished} not finished: python -m groundwork forget --resume", file=sys.stderr)
-    return 1 if unfinished else 0
+    return 1 if unfinished or left else 0
+
+
+def _search(bucket: Bucket, settings: Settings) -> int:
+    """Search all files in reach for texts, which are read from standard input and never printed."""
+    from groundwork.keep import remnants
+
+    if sys.stdin.isatty():
+        print("texts to search for, one per line; end with an empty line")
+    texts = [line for line in iter(lambda: sys.stdin.readline().strip("\r\n"), "") if line]
+    if not texts:
+        raise CatalogError(
+            "forget --verify --search", "needs a text", fix="write a name or an address to standard input"
+        )
+    found = list(remnants.holding(texts, bucket, settings))
+    for one in found:
+        print(f"{one.place}: {one.why}. {one.fix}", file=sys.stderr)
+    for place in remnants.not_searched(settings):
+        print(
+            f"not searched: {place} (servers of the demo, which keep deleted rows until they reuse the space)"
+        )
+    print(f"searched all files in reach: {len(found)} hold one of the texts")
+    return 1 if found else 0

@@ -56,7 +56,23 @@ def run_sweep(options: argparse.Namespace) -> int:
             f"{source}: {len(found.removed):,} objects ({found.bytes:,} bytes) {what}, {found.young:,} are"
             f" too young, {found.pending:,} are of a batch that may still be committed"
         )
+    if options.yes:
+        _remove_temporary(bucket)
     return 0
+
+
+def _remove_temporary(bucket: Bucket) -> None:
+    """Remove what killed processes left: unfinished files of a local bucket, copies beside the warehouse."""
+    from groundwork.warehouses.duckdb_rewriting import copies_of, remove_copies
+    from groundwork.warehouses.writer import writer_lock
+
+    settings, removed = Settings(), bucket.remove_unfinished()
+    if settings.warehouse == "duckdb" and (copies := copies_of(settings.duckdb_file)):
+        with writer_lock(settings.duckdb_file, "sweep"):
+            remove_copies(settings.duckdb_file)
+        removed += len(copies)
+    if removed:
+        print(f"{removed:,} unfinished files of killed processes removed")
 
 
 def run_lifecycle(options: argparse.Namespace) -> int:

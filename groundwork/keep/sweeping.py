@@ -31,6 +31,9 @@ class Swept:
     pending: int = 0
     """Of a batch that is not committed, so that its run may still list them."""
 
+    unlisted: list[StoredObject] = field(default_factory=list)
+    """Every object that no manifest lists: removed, young or pending."""
+
     @property
     def bytes(self) -> int:
         """What is freed."""
@@ -55,6 +58,7 @@ def sweep(bucket: Bucket, source: str, *, age: timedelta = AGE, remove: bool = F
     for stored in there:
         if stored.key in used:
             continue
+        found.unlisted.append(stored)
         if _batch_of(stored.key) > newest:
             found.pending += 1
         elif stored.modified > oldest:

@@ -7,7 +7,9 @@ erasure that is not enough.
 from __future__ import annotations
 
 import logging
+import shutil
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
 import duckdb
@@ -28,10 +30,11 @@ def write_anew(file: Path) -> None:
         WarehouseError: when it cannot be copied; the file is as it was then.
     """
     try:
-        with (
-            writer_lock(file, "forget"),
-            tempfile.TemporaryDirectory(prefix=".anew-", dir=file.parent) as directory,
-        ):
+        with ExitStack() as stack:
+            stack.enter_context(writer_lock(file, "forget"))
+            remove_copies(file)
+            temporary = tempfile.TemporaryDirectory(prefix=_prefix(file), dir=file.parent)
+            directory = stack.enter_context(temporary)
             # Of the same name: dbt's views name their database.
             draft = Path(directory) / file.name
             with duckdb.connect(str(draft)) as connection:
@@ -49,4 +52,20 @@ def write_anew(file: Path) -> None:
             why=str(error).splitlines()[0][:300],
             fix="free space, close programs that hold it, then: python -m groundwork forget --resume",
         ) from error  # fmt: skip
-    log.info("written anew warehouse=%s bytes=%d", file.name, file.stat().st_size)
+    log.info("warehouse file written again warehouse=%s bytes=%d", file.name, file.stat().st_size)
+
+
+def remove_copies(file: Path) -> None:
+    """Remove the copies of a file that killed processes left beside it; hold its writer lock meanwhile."""
+    for left in copies_of(file):
+        log.info("removed copy of warehouse=%s directory=%s", file.name, left.name)
+        shutil.rmtree(left)
+
+
+def copies_of(file: Path) -> list[Path]:
+    """Directories beside a file with copies that killed processes left, or that one is writing now."""
+    return sorted([*file.parent.glob(f"{_prefix(file)}*"), *file.parent.glob(".anew-*")])
+
+
+def _prefix(file: Path) -> str:
+    return f".copy-of-{file.name}-"

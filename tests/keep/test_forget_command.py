@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import io
 import json
+import os
 import random
 import signal
 import subprocess
@@ -111,11 +112,12 @@ def platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Platfo
 
 
 def names_in(bodies: list[bytes]) -> int:
-    texts = [
-        pl.read_parquet(io.BytesIO(body)).write_ndjson().encode() if body[:4] == b"PAR1" else body
-        for body in bodies
-    ]
-    return sum(NAME.encode() in text for text in texts)
+    return sum(NAME.encode() in unpacked(body) for body in bodies)
+
+
+def unpacked(body: bytes) -> bytes:
+    """An object as text."""
+    return pl.read_parquet(io.BytesIO(body)).write_ndjson().encode() if body[:4] == b"PAR1" else body
 
 
 def leave_draft(bucket: Bucket) -> None:
@@ -200,3 +202,54 @@ def test_without_a_key_or_a_name_nothing_is_begun(platform: Platform) -> None:
     assert "name a column" in platform.run("forget", "--yes", stdin="7\n", fails=True).lower()
     assert "needs the subject's value" in platform.run("forget", "shop.customers.id", fails=True)
     assert not [found for found in platform.world.bucket.list("") if "/rewrites/" in found.key]
+
+
+def test_resume_says_when_nothing_was_announced(platform: Platform) -> None:
+    said = platform.run("forget", "--resume")
+    assert "no erasure was cut short after it was announced" in said
+    assert "erased nothing" in said
+
+
+KILLS = int(os.environ.get("GROUNDWORK_TEST_KILLS", "3"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300 + 60 * KILLS)
+def test_an_erasure_killed_at_any_moment_is_finished_by_resume(platform: Platform) -> None:
+    """Each round erases another customer; GROUNDWORK_TEST_KILLS says how many (50 for the whole proof)."""
+    chance = random.Random(int(os.environ.get("GROUNDWORK_TEST_SEED", "12")))
+    names = {number: f"Quintilian Featherstonehaugh {number}" for number in range(100, 101 + KILLS)}
+    for number, name in names.items():
+        row = {"id": str(number), "name": name, "_operation": "insert", "_sequence": f"f/{number:04x}"}
+        commit(platform.world.catalog, platform.world.bucket, "shop", {"customers": [row]})
+    platform.run("load", "shop")
+    dbt_turn.build(Settings(), ["run", "--quiet"])
+
+    def command(number: int) -> list[str]:
+        words = [sys.executable, "-m", "groundwork", "forget", "shop.customers.id"]
+        return [*words, "--value", str(number), "--yes"]
+
+    quiet = {"cwd": PROJECT, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    first, *others = names
+    started = time.monotonic()
+    subprocess.run(command(first), check=True, timeout=120, **quiet)  # type: ignore[call-overload]
+    takes = time.monotonic() - started
+    for number in others:
+        process = subprocess.Popen(command(number), **quiet)  # type: ignore[call-overload]
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(chance.uniform(0.2, takes))
+        process.kill()
+        process.wait()
+        said = platform.run("forget", "--resume")
+        if "no erasure was cut short" in said or "withdrawn" in said:
+            process = subprocess.Popen(command(number), **quiet)  # type: ignore[call-overload]
+            assert process.wait(120) == 0
+        erased = names[number].encode()
+        assert not any(erased in body for body in map(unpacked, platform.every_version())), number
+        assert erased not in (platform.home / "warehouse.duckdb").read_bytes(), number
+        assert platform.warehouse(f"select count(*) from visualization.customers where id = '{number}'") == [
+            (0,)
+        ]
+        assert not list(platform.home.glob(".*copy*")), "a copy was left behind"
+    text = "\n".join(names.values())
+    assert "0 hold one of the texts" in platform.run("forget", "--verify", "--search", stdin=text)
