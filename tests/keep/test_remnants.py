@@ -14,10 +14,13 @@ import polars as pl
 import pytest
 
 from groundwork.bucket.local import LocalBucket
+from groundwork.catalog import load_catalog
 from groundwork.keep.remnants import holding, not_searched, older_than
+from groundwork.keep.subjects import kinds, places_of
 from groundwork.manifest import now
 from groundwork.settings import Settings
 from groundwork.warehouses.duckdb_rewriting import copies_of, write_anew
+from tests.landing import ROOT
 
 NAME = "Zenobia Quackenbush-Przybylski-é"
 OLD = time.time() - 3600
@@ -133,3 +136,11 @@ def test_the_demos_own_servers_are_named_as_not_searched(settings: Settings) -> 
     (settings.home / "services" / "postgres" / "page").write_text(NAME)
     assert not_searched(settings) == [settings.home / "services"]
     assert list(holding([NAME], LocalBucket(settings.home / "bucket"), settings)) == []
+
+
+def test_the_demos_catalog_declares_who_a_customer_is() -> None:
+    catalog = load_catalog(ROOT / "catalog")
+    places = {".".join(place) for place in places_of(catalog, "customer")}
+    assert places >= {"shop.customers.id", "shop.orders.customer_id", "shop.addresses.customer_id"}
+    assert {".".join(place) for place in places_of(catalog, "order")} >= {"payments.payments.order_reference"}
+    assert kinds(catalog) == {"customer", "order", "payment"}
