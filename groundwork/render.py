@@ -16,10 +16,14 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter
 
 from groundwork.catalog import AnySource, Catalog, Column, PostgresSource, Stream
-from groundwork.paths import split_path
+from groundwork.catalog.names import table_of
+from groundwork.errors import CatalogError
+from groundwork.escaping import dbt_string, jinja_string, yaml_string
 
 COMMAND = "python -m groundwork render"
-_MARK = "Generated from catalog/"
+_MARK = re.compile(rb"(# |\{#- )Generated from catalog/[a-z0-9_]+\.yml by `python -m groundwork render`")
+"""How a generated file begins; a file that begins otherwise was written by hand."""
+_SCHEMA_MARK = b'"title": "Groundwork catalog"'
 _STAGING = Path("dbt/models/staging")
 _TYPES = {"text": "text", "json": "text", "integer": "bigint", "float": "double"}
 """Catalog types whose name in both warehouses is another one."""
@@ -53,6 +57,9 @@ def render(catalog: Catalog, directory: Path) -> list[Path]:
 
     Returns:
         The files written or removed, relative to ``directory``, in order.
+
+    Raises:
+        CatalogError: when a file without our mark stands where one would be written; nothing is written then.
     """
     changed = stale(catalog, directory)
     files = rendered(catalog)
@@ -70,8 +77,18 @@ def stale(catalog: Catalog, directory: Path) -> list[Path]:
 
     Returns:
         Paths relative to ``directory``, in order.
+
+    Raises:
+        CatalogError: when a file without our mark stands where one would be written.
     """
     files = rendered(catalog)
+    for path in files:
+        if (directory / path).exists() and not _is_generated(directory / path):
+            raise CatalogError(
+                str(path), "was written by hand, and the catalog would have a generated file there",
+                why="it does not begin with the mark of a generated file",
+                fix="rename the source or the stream in the catalog, or move your file",
+            )  # fmt: skip
     differing = {path for path, text in files.items() if _bytes(directory / path) != text.encode()}
     return sorted(differing | {path for path in _generated(directory) if path not in files})
 
@@ -104,14 +121,23 @@ def _bytes(path: Path) -> bytes | None:
 def _generated(directory: Path) -> Iterator[Path]:
     """Files under staging that say of themselves that they are generated."""
     for path in (directory / _STAGING).rglob("*"):
-        if path.suffix in (".sql", ".yml"):
-            with path.open(encoding="utf-8") as file:
-                if _MARK in file.readline():
-                    yield path.relative_to(directory)
+        if path.suffix in (".sql", ".yml") and _is_generated(path):
+            yield path.relative_to(directory)
+
+
+def _is_generated(path: Path) -> bool:
+    """Whether a file says of itself that it is generated."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        beginning = file.read(500)
+    return bool(_MARK.match(beginning)) or (path.name == "schema.json" and _SCHEMA_MARK in beginning)
 
 
 def _header(source: AnySource, comment: str = "# {}") -> str:
-    return comment.format(f"{_MARK}{source.source}.yml by `{COMMAND}`: change the catalog, not this.")
+    return comment.format(
+        f"Generated from catalog/{source.source}.yml by `{COMMAND}`: change the catalog, not this."
+    )
 
 
 def _sources(source: AnySource) -> str:
@@ -124,24 +150,24 @@ def _sources(source: AnySource) -> str:
         "version: 2",
         "",
         "sources:",
-        f"  - name: {source.source}",
-        f"    description: {_text(source.description or f'The source {source.source}.')}",
+        f"  - name: {yaml_string(source.source)}",
+        f"    description: {dbt_string(source.description or f'The source {source.source}.')}",
         "    schema: \"{{ var('landing_schema') }}\"",
         "    config:",
-        f"      loaded_at_query: {_quoted(query)}",
+        f"      loaded_at_query: {yaml_string(query)}",
         "      freshness:",
         f"        warn_after: {_period(3 * source.update_every)}",
         f"        error_after: {_period(12 * source.update_every)}",
         "      meta:",
-        f"        owner: {_text(f'{source.owner.name} <{source.owner.email}>')}",
+        f"        owner: {dbt_string(f'{source.owner.name} <{source.owner.email}>')}",
         f"        priority: {source.priority}",
         "    tables:",
     ]
     for name, stream in source.streams.items():
         lines += [
-            f"      - name: {name}",
-            f"        identifier: {source.source}__{name}",
-            f"        description: {_text(stream.description or f'Every landed row of {name}.')}",
+            f"      - name: {yaml_string(name)}",
+            f"        identifier: {table_of(source.source, name)}",
+            f"        description: {dbt_string(stream.description or f'Every landed row of {name}.')}",
         ]
     return "\n".join(lines) + "\n"
 
@@ -159,20 +185,20 @@ def _base_sql(source: AnySource, name: str, stream: Stream) -> str:
         "        materialized='incremental',",
         # DuckDB's merge reads all columns of the whole table; to delete and insert costs what changed.
         "        incremental_strategy='merge' if target.type == 'snowflake' else 'delete+insert',",
-        f"        unique_key=[{', '.join(_literal(column) for column in unique_key)}],",
+        f"        unique_key=[{', '.join(jinja_string(column) for column in unique_key)}],",
         "        on_schema_change='append_new_columns',",
         "    )",
         "}}",
         "",
         "{{",
         f"    {macro}(",
-        f"        source({_literal(source.source)}, {_literal(name)}),",
+        f"        source({jinja_string(source.source)}, {jinja_string(name)}),",
     ]
     if key:
-        lines.append(f"        key=[{', '.join(_literal(column) for column in key)}],")
+        lines.append(f"        key=[{', '.join(jinja_string(column) for column in key)}],")
     lines.append("        columns=[")
     lines += [
-        f"            {_column(column, entry, records, _literal)},"
+        f"            {_column(column, entry, records, jinja_string)},"
         for column, entry in stream.columns.items()
     ]
     lines.append("        ],")
@@ -185,7 +211,7 @@ def _column(name: str, column: Column, records: bool, quote: Callable[[str], str
     """What the macros need to know of a column, as a Jinja or YAML map."""
     entry = {"name": quote(name), "type": quote(column.type)}
     if records:
-        path = ("parent", column.parent) if column.parent else split_path(column.path or name)
+        path = ("parent", column.parent) if column.parent else column.keys(name)
         entry["path"] = f"[{', '.join(quote(part) for part in path)}]"
     if column.parent:  # the request of each record tells which parent's child it is
         entry["of"] = quote("_request")
@@ -203,11 +229,11 @@ def _base_yml(source: AnySource, name: str, stream: Stream) -> str:
         "",
         "models:",
         f"  - name: base_{source.source}__{name}",
-        f"    description: {_text(f'{what} {rows}')}",
+        f"    description: {dbt_string(f'{what} {rows}')}",
         "    config:",
         "      access: private",
         "      contract: {enforced: true}",
-        f"      tags: [{source.source}]",
+        f"      tags: [{yaml_string(source.source)}]",
         *([f"    deprecation_date: {stream.deprecated}"] if stream.deprecated else []),
         "    data_tests:",
     ]
@@ -215,20 +241,23 @@ def _base_yml(source: AnySource, name: str, stream: Stream) -> str:
         lines += [
             "      - unique_combination:",
             "          arguments:",
-            f"            columns: [{', '.join(_text(_identifier(c)) for c in key or _PLACE)}]",
+            f"            columns: [{', '.join(dbt_string(_identifier(c)) for c in key or _PLACE)}]",
         ]
     if key:
-        columns = [_column(c, stream.columns[c], records, _quoted) for c in key]
+        columns = [_column(c, stream.columns[c], records, dbt_string) for c in key]
+        landing = f"source({jinja_string(source.source)}, {jinja_string(name)})"
         lines += [
             "      - keys_fit:",
             "          arguments:",
-            f"            landing: {_quoted(f'source({_literal(source.source)}, {_literal(name)})')}",
+            f"            landing: {yaml_string(landing)}",
             "            key:",
             *(f"              - {column}" for column in columns),
         ]
     lines += ["      - values_fit_their_types", "    columns:"]
     for column, entry in stream.columns.items():
-        lines += _described(column, _TYPES.get(entry.type, entry.type), _text(entry.description or column))
+        lines += _described(
+            column, _TYPES.get(entry.type, entry.type), dbt_string(entry.description or column)
+        )
         meta = ["pii: true"] * entry.pii
         meta += [f"deprecated: {entry.deprecated}"] if entry.deprecated else []
         if meta:
@@ -236,7 +265,7 @@ def _base_yml(source: AnySource, name: str, stream: Stream) -> str:
         if column in key:
             lines.append(f"        data_tests: [{'unique, ' if len(key) == 1 else ''}not_null]")
     for column, kind in METADATA.items():
-        lines += _described(column, kind, _quoted("{{ doc('" + column + "') }}"))
+        lines += _described(column, kind, yaml_string("{{ doc('" + column + "') }}"))
         if not key and column in ("_file", "_row"):
             lines.append("        data_tests: [not_null]")
     return "\n".join(lines) + "\n"
@@ -244,7 +273,7 @@ def _base_yml(source: AnySource, name: str, stream: Stream) -> str:
 
 def _described(name: str, data_type: str, description: str) -> list[str]:
     lines = [
-        f"      - name: {name if _is_plain(name) else _quoted(name)}",
+        f"      - name: {dbt_string(name)}",
         f"        data_type: {data_type}",
         f"        description: {description}",
     ]
@@ -258,21 +287,6 @@ def _is_plain(name: str) -> bool:
 
 def _identifier(name: str) -> str:
     return name if _is_plain(name) else '"' + name.replace('"', '""') + '"'
-
-
-def _literal(text: str) -> str:
-    """A Jinja string."""
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
-
-
-def _quoted(text: str) -> str:
-    """A YAML string; JSON's double quotes are YAML's."""
-    return json.dumps(text, ensure_ascii=False)
-
-
-def _text(text: str) -> str:
-    """A YAML string that dbt's Jinja leaves alone."""
-    return _quoted(re.sub(r"\{[{%#]", lambda found: f"{{{{ '{found[0]}' }}}}", text))
 
 
 def _period(length: timedelta) -> str:

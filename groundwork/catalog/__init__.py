@@ -25,19 +25,28 @@ from pydantic import (
 )
 
 from groundwork.catalog.mistakes import first_mistake, guess
+from groundwork.catalog.names import NAME, RESERVED_SOURCES, alike, column_problem, one_table
 from groundwork.catalog.postgres import PostgresConnection
 from groundwork.catalog.postgres import SlotLag as SlotLag
 from groundwork.catalog.rest import RestConnection, RestDeletions, RestEndpoint, check_parents
 from groundwork.durations import Duration
 from groundwork.errors import CatalogError
+from groundwork.paths import split_path
 
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
 _TYPE = re.compile(r"text|integer|float|boolean|date|timestamp|json|decimal\(\d{1,2},\d{1,2}\)")
 
 
 def _name(text: str) -> str:
-    if not _NAME.fullmatch(text):
-        raise ValueError("is not a name: use lower-case letters, digits and _, starting with a letter")
+    if not NAME.fullmatch(text):
+        raise ValueError(
+            "is not a name: use at most 41 lower-case letters, digits and _, starting with a letter"
+        )
+    return text
+
+
+def _source_name(text: str) -> str:
+    if text in RESERVED_SOURCES:
+        raise ValueError(f"'{text}' is reserved: it is {RESERVED_SOURCES[text]}; choose another name")
     return text
 
 
@@ -50,7 +59,7 @@ def _column_type(text: Any) -> str:
 
 
 Name = Annotated[
-    str, AfterValidator(_name), WithJsonSchema({"type": "string", "pattern": f"^{_NAME.pattern}$"})
+    str, AfterValidator(_name), WithJsonSchema({"type": "string", "pattern": f"^{NAME.pattern}$"})
 ]
 ColumnType = Annotated[
     str,
@@ -58,13 +67,6 @@ ColumnType = Annotated[
     WithJsonSchema({"type": "string", "pattern": f"^({_TYPE.pattern})$"}),
 ]
 Replication = Literal["full_table", "incremental", "log_based"]
-
-
-RESERVED_COLUMNS = {
-    *("_operation", "_sequence", "_unchanged", "_committed_at", "_extracted_at", "_stored_at", "_loaded_at"),
-    *("_batch_id", "_file", "_row", "_run_id", "_request", "_cast_failures", "_built_at"),
-}
-"""What landing and base add to every row; a source's column cannot have such a name."""
 
 
 class _Entry(BaseModel):
@@ -86,13 +88,18 @@ class Column(_Entry):
     pii: bool = False
     deprecated: date | None = None
     """From this day on it may leave the catalog, or change its type (`groundwork.serving.compatibility`)."""
-    subject: str = Field("", pattern=f"^({_NAME.pattern})?$")
+    subject: str = Field("", pattern=f"^({NAME.pattern})?$")
     """Whom its values name, e.g. ``customer``: all columns with one subject hold the same keys, and `forget`
     follows them. On a primary key: the record is such a subject itself."""
     path: str = ""
-    """For JSON records: dotted path into the record; the column's own name when empty."""
+    """For JSON records: dotted path into the record. Without it the column's own name is the key, also when
+    it holds a dot."""
     parent: str = ""
     """For children: a field of the parent's record that stands in the endpoint, instead of a ``path``."""
+
+    def keys(self, name: str) -> tuple[str, ...]:
+        """The keys that lead to the value in a record; ``name`` is the column's own."""
+        return split_path(self.path) if self.path else (name,)
 
 
 class Stream(_Entry):
@@ -108,10 +115,10 @@ class Stream(_Entry):
     @model_validator(mode="after")
     def _columns_can_be_carried(self) -> Stream:
         for column in self.columns:
-            if not column or '"' in column:
-                raise ValueError(f"columns.{column}: a name that is empty or holds a quote cannot pass dbt")
-            if column in RESERVED_COLUMNS:
-                raise ValueError(f"columns.{column}: is a name that landing gives to a column of its own")
+            if problem := column_problem(column):
+                raise ValueError(f"columns.{column}: {problem}")
+        if pair := alike(self.columns):
+            raise ValueError(f"{pair}, and a warehouse cannot tell them apart")
         check_parents(self.columns, getattr(self, "placeholders", []))
         return self
 
@@ -128,7 +135,7 @@ class Stream(_Entry):
 class Source(_Entry):
     """What every kind of source says of itself."""
 
-    source: Name
+    source: Annotated[Name, AfterValidator(_source_name)]
     kind: str
     priority: int = Field(ge=1)
     questions: list[str] = Field(min_length=1)
@@ -284,12 +291,21 @@ def load_catalog(directory: Path) -> Catalog:
     """Read and validate every ``*.yml`` in a directory.
 
     Raises:
-        CatalogError: for the first file that is wrong, naming file, place, mistake and a guess.
+        CatalogError: for the first file that is wrong, naming file, place, mistake and a guess; or when two
+            streams would share one table.
     """
     files = sorted(directory.glob("*.yml"))
     if not files:
         raise CatalogError(str(directory), "holds no *.yml file", fix="add one file per source")
-    return Catalog([load_source(file) for file in files], directory)
+    catalog = Catalog([load_source(file) for file in files], directory)
+    if shared := one_table({name: entry.streams for name, entry in catalog.items()}):
+        table, first, second = shared
+        raise CatalogError(
+            str(directory), f"streams '{first}' and '{second}' would share the table {table}",
+            why="a table is named after its source, two underscores, and its stream",
+            fix="rename one of the two streams or sources",
+        )  # fmt: skip
+    return catalog
 
 
 def load_source(file: Path) -> AnySource:

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from groundwork.catalog import RESERVED_COLUMNS
+from groundwork.catalog.names import column_problem
 
 Path = tuple[str, ...]
 
@@ -134,7 +134,7 @@ def column(kind: str, name: str, path: str = "") -> Guess:
 
 def usable(name: str) -> bool:
     """Whether a column can have a name."""
-    return bool(name) and '"' not in name and name not in RESERVED_COLUMNS
+    return not column_problem(name)
 
 
 def head(source: str, kind: str, written: str, connection: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,7 +21,6 @@ from groundwork.bucket import Bucket
 from groundwork.catalog import AnySource, PostgresSource
 from groundwork.fetching import fetch
 from groundwork.manifest import Manifest, StoredRows
-from groundwork.paths import split_path
 
 _NUMBERS = ("integer", "float", "decimal")
 Key = tuple[str | None, ...]
@@ -145,7 +144,7 @@ class KeyIndex:
     def _out_of_records(self, stream: str, read: pa.Table) -> dict[str, list[str | None]]:
         described = self._entry.streams[stream].columns
         names = self._columns[stream]
-        inside = {n: split_path(described[n].path or n) for n in names if not described[n].parent}
+        inside = {n: described[n].keys(n) for n in names if not described[n].parent}
         parents = {n: ("parent", described[n].parent) for n in names if described[n].parent}
         values: dict[str, list[str | None]] = {name: [] for name in names}
         for column, paths in (("record", inside), ("_request", parents)):

@@ -8,14 +8,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from groundwork.catalog import PostgresSource, PostgresStream
+from groundwork.catalog.names import alike, is_reserved
 from groundwork.errors import CatalogError, GroundworkError, SourceRefused
 from groundwork.sources.keys import check_key, unique_keys
 from groundwork.sources.partitions import Part, rows_of, trees
 from groundwork.sources.publication import Publication, find, marks, unoffered
 from groundwork.sources.wire import Connection, quoted
-
-RESERVED = "_"
-"""Columns that begin with it are ours in landing."""
 
 
 @dataclass(frozen=True)
@@ -209,21 +207,16 @@ def check_names(where: str, columns: Iterable[str]) -> None:
     """Refuse columns that landing cannot hold beside each other.
 
     Raises:
-        CatalogError: for a name that is ours, or two that differ in upper and lower case only.
+        CatalogError: for a name that is ours, or two that a warehouse cannot tell apart.
     """
     fix = "leave it out of the publication's column list, or rename it"
-    seen: dict[str, str] = {}
-    for column in columns:
-        if column.startswith(RESERVED):
-            raise CatalogError(
-                where, f"column '{column}' begins with an underscore, which landing keeps for itself", fix=fix
-            )  # fmt: skip
-        other = seen.setdefault(column.lower(), column)
-        if other != column:
-            raise CatalogError(
-                where, f"columns '{other}' and '{column}' differ in upper and lower case only",
-                why="a warehouse cannot tell them apart", fix=fix,
-            )  # fmt: skip
+    columns = list(columns)
+    for column in filter(is_reserved, columns):
+        raise CatalogError(
+            where, f"column '{column}' has a name that landing gives to one of its own", fix=fix
+        )
+    if pair := alike(columns):
+        raise CatalogError(where, pair, why="a warehouse cannot tell them apart", fix=fix)
 
 
 def publication_statement(entry: PostgresSource, version: int, verb: str = "create") -> str:

@@ -57,9 +57,9 @@ def test_rendering_twice_changes_nothing(catalog: Catalog, tmp_path: Path) -> No
 def test_a_changed_a_missing_and_an_orphaned_file_are_stale(catalog: Catalog, tmp_path: Path) -> None:
     render(catalog, tmp_path)
     base = tmp_path / "dbt/models/staging/lab/base"
-    (base / "base_lab__things.sql").write_text("select 1", encoding="utf-8")
-    (base / "base_lab__keyless.yml").unlink()
     header = (base / "base_lab__keyless.sql").read_text(encoding="utf-8")
+    (base / "base_lab__things.sql").write_text(header, encoding="utf-8")
+    (base / "base_lab__keyless.yml").unlink()
     (base / "base_lab__gone.sql").write_text(header, encoding="utf-8")
     (base.parent / "stg_lab__things.sql").write_text("select a from b", encoding="utf-8")
     names = [path.name for path in stale(catalog, tmp_path)]

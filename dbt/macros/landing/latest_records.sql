@@ -261,7 +261,11 @@ lives as (
     Names beyond ASCII may be written as they are or as \\u escapes. -#}
 {% macro is_unchanged(name) -%}
     {%- set escaped = tojson(name) -%}
-    {%- set plain = '"' ~ name | replace('\\', '\\\\') | replace('"', '\\"') ~ '"' -%}
+    {%- set letters = [] -%}
+    {%- for letter in name -%}
+        {%- do letters.append(tojson(letter)[1:-1] if letter < '\x80' else letter) -%}
+    {%- endfor -%}
+    {%- set plain = '"' ~ letters | join ~ '"' -%}
     contains(coalesce(_unchanged, ''), {{ literal(escaped) }})
     {%- if plain != escaped %} or contains(coalesce(_unchanged, ''), {{ literal(plain) }}){% endif -%}
 {%- endmacro %}

@@ -12,13 +12,19 @@
     cast({{ json_value('try_parse_json(' ~ text ~ ')', path) }} as varchar)
 {%- endmacro %}
 
-{#- DuckDB's path, as a literal, every name quoted. -#}
+{#- DuckDB's path, as a literal. Every name is quoted; `*` is a wildcard even so, and an empty name no path at all,
+    so these are written as a JSON pointer (RFC 6901). -#}
 {% macro json_path(path) -%}
-    '$
-    {%- for name in path -%}
-        ."{{ name | replace('\\', '\\\\') | replace('"', '\\"') | replace("'", "''") }}"
-    {%- endfor -%}
-    '
+    {%- set parts = [] -%}
+    {%- if '' in path or path | select('search', '[*]') | list -%}
+        {%- for name in path -%}{%- do parts.append('/' ~ name | replace('~', '~0') | replace('/', '~1')) -%}{%- endfor -%}
+    {%- else -%}
+        {%- for name in path -%}
+            {%- do parts.append('."' ~ name | replace('\\', '\\\\') | replace('"', '\\"') ~ '"') -%}
+        {%- endfor -%}
+        {%- do parts.insert(0, '$') -%}
+    {%- endif -%}
+    {{ return(literal(parts | join)) }}
 {%- endmacro %}
 
 {#- Snowflake's way into a variant, one name after the other: a path in one text has names that cannot be written. -#}

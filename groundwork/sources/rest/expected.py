@@ -70,7 +70,7 @@ class Required:
         """Compile what is to be looked for."""
         declared = [split_path(path) for path in stream.expect.required]
         columns = {name: stream.columns[name] for name in stream.primary_key}
-        key = [split_path(one.path or name) for name, one in columns.items() if not one.parent]
+        key = [one.keys(name) for name, one in columns.items() if not one.parent]
         self._ends = msgspec.json.Decoder(_having(declared + key) if declared + key else Raw)
         self._each = msgspec.json.Decoder(_having(declared)) if declared else None
 

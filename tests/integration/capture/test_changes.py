@@ -403,7 +403,7 @@ def test_tables_of_one_name_in_two_schemas_are_two_streams(database: Database, c
     ("column", "message"),
     [
         ('"Name" text', "columns 'name' and 'Name' differ in upper and lower case only"),
-        ("_operation text", "column '_operation' begins with an underscore"),
+        ("_operation text", "column '_operation' has a name that landing gives"),
     ],
 )
 def test_columns_that_landing_cannot_hold_are_refused(

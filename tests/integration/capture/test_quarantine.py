@@ -77,7 +77,7 @@ ILLS = {
     "a column that landing cannot hold": (
         "alter table bad add column _row text",
         "alter table bad drop column _row",
-        "column '_row' begins with an underscore",
+        "column '_row' has a name that landing gives",
     ),
     "columns that differ in case only": (
         'alter table bad add column "T" text',
