@@ -10,7 +10,6 @@ become names of files, and the catalog allows lower-case letters, digits and ``_
 from __future__ import annotations
 
 import re
-import unicodedata
 
 _JINJA = re.compile(r"\{[{%#]|[\r\n]|^\s*(env_var|ref|var|source|doc)\s*\(", re.MULTILINE)
 """What dbt evaluates in a YAML value: delimiters, and in arguments of tests a call without any. Jinja also
@@ -55,16 +54,6 @@ def dbt_string(text: str) -> str:
 def yaml_comment(text: str) -> str:
     """A text within one line of a YAML comment."""
     return "".join(letter if letter.isprintable() else _escape(letter) for letter in text)
-
-
-def mail_header(text: str) -> str:
-    r"""A text as the value of a mail header: one line, no control characters.
-
-    >>> mail_header("a\r\nBcc: x@example.com")
-    'a Bcc: x@example.com'
-    """
-    kept = ("" if unicodedata.category(letter) in ("Cf", "Cs") else letter for letter in text)
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in kept).split())
 
 
 def markdown_text(text: str) -> str:

@@ -16,7 +16,7 @@
     so these are written as a JSON pointer (RFC 6901). -#}
 {% macro json_path(path) -%}
     {%- set parts = [] -%}
-    {%- if '' in path or path | select('search', '[*]') | list -%}
+    {%- if '' in path or '*' in path | join -%}
         {%- for name in path -%}{%- do parts.append('/' ~ name | replace('~', '~0') | replace('/', '~1')) -%}{%- endfor -%}
     {%- else -%}
         {%- for name in path -%}
