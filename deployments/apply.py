@@ -19,11 +19,12 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 
 from deployments import environments, inventory, stanzas, steps
 from deployments.agreements import apply_agreements
-from deployments.automations import RUNBOOKS, apply_automations
+from deployments.automations import apply_automations
 from deployments.blocks import apply_blocks
 from deployments.changes import Change
 from deployments.environments import Environment
 from deployments.pools import apply_limits, apply_pool, apply_queues, template
+from deployments.saved_settings import apply_saved
 from deployments.server import check_server
 from deployments.variables import apply_variables
 from groundwork.catalog import Catalog, load_catalog
@@ -80,11 +81,8 @@ def _surroundings(
     yield from apply_queues(client, chosen, dry_run=dry_run, fresh=pool.outcome == "created")
     yield from apply_limits(client, chosen, dry_run=dry_run)
     yield from apply_blocks(catalog, settings, dry_run=dry_run)
-    runbooks = os.environ.get("GROUNDWORK_RUNBOOKS")
-    own = {**chosen.own_variables, **({RUNBOOKS: runbooks} if runbooks else {})}
-    yield from apply_variables(client, own, dry_run=dry_run)
-    if not runbooks and client.read_variable_by_name(RUNBOOKS):
-        yield Change("unchanged", "variable", RUNBOOKS)
+    yield from apply_variables(client, chosen.own_variables, dry_run=dry_run)
+    yield from apply_saved(client, dry_run=dry_run)
 
 
 def _automations(client: SyncPrefectClient, *, dry_run: bool, prune: bool) -> Iterator[Change]:

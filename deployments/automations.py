@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from deployments.automation_rules import broken_rules, server_findings
 from deployments.blocks import MAIL_BLOCK
 from deployments.changes import Change, differences
 from deployments.cloud_automations import apply_in_cloud
+from deployments.saved_settings import saved_settings
 from deployments.windows import expanded, windows
 from groundwork.catalog import load_catalog
 from groundwork.errors import GroundworkError, SettingMissing
@@ -25,9 +25,6 @@ from groundwork.settings import Settings
 FILE = Path(__file__).with_name("automations.yaml")
 PREFECT_YAML = Path("prefect.yaml")
 MAIL = f"slack-webhook/{MAIL_BLOCK}"
-RUNBOOKS = "groundwork_runbooks"
-"""Prefect variable: the address of the page of runbooks."""
-
 OURS = "groundwork: "
 """What the names of our automations begin with; others are never touched."""
 
@@ -47,7 +44,7 @@ def apply_automations(
         GroundworkError: when one of them would do what is known to go wrong (`automation_rules`).
         SettingMissing: when a deployment or block that one of them names is not there yet.
     """
-    wanted = read_wanted(file, runbooks_address())
+    wanted = read_wanted(file, saved_settings())
     if broken := list(broken_rules(wanted)):
         raise GroundworkError(str(file), "holds automations that would not work", why=" ".join(broken))
     if client.server_type == ServerType.CLOUD:
@@ -68,24 +65,17 @@ def apply_automations(
     yield from server_findings(client)
 
 
-def read_wanted(file: Path = FILE, runbooks: str = "") -> list[dict[str, Any]]:
+def read_wanted(file: Path = FILE, settings: Settings | None = None) -> list[dict[str, Any]]:
     """The automations of the file, one for each deployment where it says so.
 
     Args:
         file: the automations.
-        runbooks: address of the page of runbooks; GROUNDWORK_RUNBOOKS, or its default, when empty.
+        settings: say where runbooks are, and how late anything may be; this process's when None.
     """
-    settings = Settings()
-    found = windows(load_catalog(settings.catalog), PREFECT_YAML)
+    settings = settings or Settings()
+    found = windows(load_catalog(settings.catalog), PREFECT_YAML, settings)
     entries = yaml.safe_load(file.read_text(encoding="utf-8"))
-    return list(expanded(entries, found, runbooks or settings.runbooks))
-
-
-def runbooks_address() -> str:
-    """GROUNDWORK_RUNBOOKS, else what an earlier apply saved as a Prefect variable, else empty."""
-    from prefect.variables import Variable
-
-    return os.environ.get("GROUNDWORK_RUNBOOKS", "") or str(Variable.get(RUNBOOKS) or "")
+    return list(expanded(entries, found, settings.runbooks))
 
 
 def read_automations(client: SyncPrefectClient) -> list[Automation]:

@@ -85,6 +85,13 @@ def runbook_links() -> str:
     return json.dumps(sorted(([one["name"], one["actions"]] for one in found), key=str))
 
 
+def windows_of_automations() -> dict[str, float]:
+    """Seconds that each automation waits."""
+    with get_client(sync_client=True) as client:
+        found = client.request("POST", "/automations/filter", json={"limit": 200}).json()
+    return {one["name"]: one["trigger"].get("within", 0) for one in found}
+
+
 Apply = Callable[..., str]
 
 
@@ -394,17 +401,21 @@ def test_temporary_keys_of_the_person_who_applies_are_not_stored(apply: Apply) -
 def test_applying_with_fewer_settings_keeps_addresses_and_links(
     apply: Apply, platform: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    apply({"GROUNDWORK_RUNBOOKS": "https://git.example.com/runbooks"})
+    before = windows_of_automations()
+    apply({"GROUNDWORK_RUNBOOKS": "https://git.example.com/runbooks", "GROUNDWORK_PATIENCE_SECONDS": "86400"})
     known = surroundings(), runbook_links()
-    assert "https://git.example.com/runbooks" in known[1]
+    patient = windows_of_automations()
+    assert "https://git.example.com/runbooks" in known[1] and patient != before
     for name in ("GROUNDWORK_ALERT_TO", "GROUNDWORK_ALERT_FROM", "GROUNDWORK_SMTP_URL"):
         monkeypatch.delenv(name)
         assert outcomes(apply(prune=True)) == {"unchanged"}, name
         assert (surroundings(), runbook_links()) == known, name
     for name in ("GROUNDWORK_ALERT_TO", "GROUNDWORK_ALERT_FROM", "GROUNDWORK_SMTP_URL"):
         monkeypatch.setenv(name, platform[name])
-    apply(remove=["variable 'groundwork_runbooks'"])
+    assert windows_of_automations() == patient
+    apply(remove=["variable 'groundwork_runbooks'", "variable 'groundwork_patience_seconds'"])
     apply()
+    assert windows_of_automations() == before
     assert "https://git.example.com" not in runbook_links()
 
 
