@@ -114,7 +114,11 @@ class RestCursor(_Entry):
     field: str
     """Path in the record to its time or number of change."""
     parameter: str
-    """Parameter that asks for records changed since (inclusive or not: both are safe)."""
+    """Parameter that asks for records changed since. Each pull asks from one unit before the last value, so
+    the API may include the value (``since``) or exclude it (``modified_after``)."""
+    exact: bool = False
+    """Ask from the last value itself. Only right where the API includes it, or no two records ever share one
+    (a feed of changes whose positions are not to be reckoned with)."""
     lookback: Duration | None = None
     """How far before the last value to ask again, for records that surface late."""
     start: str = ""

@@ -129,7 +129,7 @@ def test_a_cursor_that_is_asked_for_by_a_filter_is_written_into_it(serve: Callab
     stream = {**STREAM, "cursor": cursor, "paging": {}}
     api = serve(handle)
     Read(reader(api, stream), Read(reader(api, stream)).cursors)
-    assert asked == ["", "updated >= '2026-01-01 00:00:00.125Z' && open"]
+    assert asked == ["", "updated >= '2025-12-31 23:59:59.125Z' && open"]
 
 
 def test_two_identical_records_are_two_records(serve: Callable[..., Api]) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from groundwork.errors import AnswerUnusable
 from groundwork.sources.rest.cursor import earlier, instants, key, keys
+from groundwork.sources.rest.one_unit import one_unit_before
 
 INSTANTS = st.builds(
     lambda moment, minutes, digits: (moment, minutes, digits),
@@ -57,6 +58,7 @@ def test_numbers_sort_as_numbers(texts: list[str]) -> None:
 def test_a_lookback_keeps_form_precision_and_zone(one: tuple[datetime, int, int], seconds: int) -> None:
     text, meant = written(*one)
     moved = earlier(text, timedelta(seconds=seconds), "", "")
+    assert moved is not None
     assert len(moved) == len(text) and moved[19:] == text[19:]
     assert key(moved) == key(written(meant - timedelta(seconds=seconds), 0, 9)[0])
 
@@ -76,6 +78,42 @@ def test_earlier_values_are_written_as_the_source_writes(
     text: str, lookback: timedelta | None, epoch: str, expected: str
 ) -> None:
     assert earlier(text, lookback, epoch, "") == expected
+
+
+@given(st.text("0123456789abcdefABCDEF-_", min_size=1, max_size=12))
+def test_one_unit_before_a_text_sorts_before_it_and_is_no_longer(text: str) -> None:
+    before = one_unit_before("x" + text, "")
+    assert before is not None and len(before) <= len(text) + 1
+    assert key(before) < key("x" + text) and before.casefold() < "x" + text.casefold()
+
+
+@given(st.integers(1, 10**60), st.sampled_from(["", "seconds", "milliseconds"]))
+def test_one_unit_before_a_number_is_less_to_its_last_digit(number: int, epoch: str) -> None:
+    before = one_unit_before(str(number), epoch)
+    expected = number - (1000 if epoch == "milliseconds" else 1)
+    assert before == (str(expected) if expected >= 0 else None)
+
+
+@given(INSTANTS)
+def test_one_unit_before_an_instant_is_a_second_in_the_same_form(one: tuple[datetime, int, int]) -> None:
+    text, meant = written(*one)
+    before = one_unit_before(text, "")
+    assert before is not None and len(before) == len(text) and before[19:] == text[19:]
+    assert key(before) == key(written(meant - timedelta(seconds=1), 0, 9)[0])
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2026-03-01", "2026-02-28"), ("2026-03-01Z", "2026-02-28Z"), ("0000-00-00", None),
+        ("0001-01-01", None), ("0", None), ("0.5", None), ("-5", "-6"), ("17.50", "16.50"),
+        ("1e999999999", "1E+999999999"), ("abc", "abb"), ("a0", "99"), ("00x-", "00w-"), ("-", None),
+        ("01V", "01T"), ("日本", "日"),
+    ],
+)  # fmt: skip
+def test_one_unit_before_is_written_as_the_source_writes(text: str, expected: str | None) -> None:
+    before = one_unit_before(text, "")
+    assert before == expected or (before and Decimal(before) == Decimal(str(expected)))
 
 
 def test_values_of_two_kinds_have_no_order() -> None:

@@ -2,8 +2,9 @@
 
 Values are compared in the source's own precision: instants to their last digit and in their own zone,
 numbers as decimals, anything else as text. What is asked for next is written in the form the source wrote.
-Asking again for the edge brings records that are committed already; their digests tell them from new ones,
-so nothing at an equal instant is missed and nothing is committed twice.
+A pull asks from one unit before that value, because an API may exclude the value it is asked from. This
+brings records that are committed already; their digests tell them from new ones, so nothing at an equal
+instant is missed and nothing is committed twice.
 """
 
 from __future__ import annotations
@@ -21,13 +22,14 @@ from msgspec import Raw
 
 from groundwork.catalog.rest import RestCursor
 from groundwork.errors import AnswerUnusable, CatalogError
+from groundwork.sources.rest.one_unit import INSTANT, NUMBER, less, one_unit_before, shifted
 
 EDGE_LIMIT = 10_000
 """Digests kept in the cursors (16 characters each). Beyond it the oldest records of the edge are
-committed again, which changes nothing in staging."""
+committed again, which changes nothing in staging where the stream has a key."""
+KEYLESS_EDGE_LIMIT = 100_000
+"""The same for a stream without a key, whose rows would be there twice: beyond it the pull fails."""
 
-_INSTANT = re.compile(r"(\d{4}-\d\d-\d\d)(?:([Tt ])(\d\d:\d\d:\d\d)(?:[.,](\d+))?)?\s*([Zz]|[+-]\d\d:?\d\d)?")
-_NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?")
 _UNIFORM = re.compile(r"0000-00-00T00:00:00(?:\.(0{1,12}))?Z?")
 _DIGITS = bytes.maketrans(b"123456789", b"000000000")
 _FRACTION = 12
@@ -72,14 +74,14 @@ def _common_form(texts: Sequence[str | None]) -> str | None:
 
 def key(text: str) -> Key:
     """What one value is compared by."""
-    match = _INSTANT.fullmatch(text)
+    match = INSTANT.fullmatch(text)
     if match:
         day, _, clock, fraction, zone = match.groups()
         local = f"{day}T{clock or '00:00:00'}"
         if zone and zone not in "Zz":
             local = _as_utc(local, zone)
         return f"{local}.{(fraction or '').ljust(_FRACTION, '0')}"
-    if _NUMBER.fullmatch(text):
+    if NUMBER.fullmatch(text):
         return Decimal(text)
     return "\x7f" + text  # sorts after, and never looks like an instant
 
@@ -90,29 +92,23 @@ def instants(texts: Sequence[str | None], found: Sequence[Key]) -> list[str | No
     if form and _UNIFORM.fullmatch(form):
         return [one[:26] for one in found] if form.endswith("Z") else [None] * len(found)
     return [
-        one[:26] if text and (match := _INSTANT.fullmatch(text)) and match[5] and match[3] else None
+        one[:26] if text and (match := INSTANT.fullmatch(text)) and match[5] and match[3] else None
         for text, one in zip(texts, found, strict=True)
     ]
 
 
-def earlier(text: str, lookback: timedelta | None, epoch: str, where: str) -> str:
-    """A value some time before, in the same form, precision and zone.
+def earlier(text: str, lookback: timedelta | None, epoch: str, where: str) -> str | None:
+    """A value some time before, in the same form, precision and zone; None when that is no day of a calendar.
 
     Raises:
         CatalogError: when the value is no instant and no declared unit makes it one.
     """
     if not lookback:
         return text
-    seconds = int(lookback.total_seconds())
-    match = _INSTANT.fullmatch(text)
-    if match:
-        day, _, clock, _, _ = match.groups()
-        if clock is None:
-            return (datetime.fromisoformat(day) - lookback).date().isoformat() + text[10:]
-        moved = datetime.fromisoformat(f"{day}T{clock}") - timedelta(seconds=seconds)
-        return f"{moved.date().isoformat()}{text[10]}{moved.time().isoformat()}{text[19:]}"
-    if _NUMBER.fullmatch(text) and epoch:
-        return str(Decimal(text) - seconds * (1000 if epoch == "milliseconds" else 1))
+    if INSTANT.fullmatch(text):
+        return shifted(text, lookback)
+    if NUMBER.fullmatch(text) and epoch:
+        return less(text, int(lookback.total_seconds()) * (1000 if epoch == "milliseconds" else 1))
     raise CatalogError(
         f"{where}: cursor.lookback", "needs a cursor that is an instant",
         fix="set cursor.epoch to seconds or milliseconds if the number counts from 1970, or take "
@@ -129,6 +125,13 @@ def _as_utc(local: str, zone: str) -> str:
         return local  # no day of any calendar (MySQL's 0000-00-00): sorts where it is written
 
 
+def _key_like(text: str | None, other: str) -> Key:
+    """What a value is compared by among values of the same kind as another; None stays None."""
+    if text is None:
+        return None
+    return "\x7f" + text if _kind(key(other)) == "text" else key(text)
+
+
 def _kind(one: Key) -> str:
     if isinstance(one, Decimal | int):
         return "number"
@@ -142,12 +145,20 @@ def _digest(record: Raw) -> str:
 class Edge:
     """What a pull has seen at its upper end, and what was committed there before it."""
 
-    def __init__(self, cursor: RestCursor, where: str, state: Mapping[str, Any]) -> None:
+    def __init__(
+        self, cursor: RestCursor, where: str, state: Mapping[str, Any], *, keyed: bool = True
+    ) -> None:
         """Go on from ``{"highest": text, "edge": [digest]}``; empty for a first pull.
 
         In the middle of a pull, ``began`` holds the same two as they were when it began.
+
+        Args:
+            cursor: of the stream.
+            where: source and stream, for messages.
+            state: what the last pull left.
+            keyed: whether a record that is committed twice is one row in staging.
         """
-        self._cursor, self._where = cursor, where
+        self._cursor, self._where, self._keyed = cursor, where, keyed
         began = state.get("began", state)
         self._began_at: str | None = began.get("highest")
         self._before = Counter[str](began.get("edge", []))
@@ -159,8 +170,9 @@ class Edge:
         """Value to ask from, as text; None asks for everything."""
         self._first, self._last = None, None
         if self._began_at is not None:
-            self.since = self._earlier(self._began_at)
-            self._first, self._last = key(self.since), key(self._began_at)
+            asked = self._earlier(self._began_at)
+            self.since = asked if asked is not None else self.since
+            self._first, self._last = _key_like(asked, self._began_at), key(self._began_at)
         self._roomy = 1000
         self.older = 0
         """Records older than what was asked for: the API may not know the parameter."""
@@ -172,9 +184,10 @@ class Edge:
         edge = [digest for _, digest in self._edge]
         if not finished:
             return {"highest": self.highest, "edge": sorted(edge), "began": self.start()}
-        if self.highest == self._began_at:
-            # What did not come again (an API that excludes the bound) is committed all the same.
-            edge = (edge + list(self._before.elements()))[:EDGE_LIMIT]
+        if self.highest == self._began_at and not self._keyed:
+            # What did not come again is committed all the same. Where records have a key it is forgotten:
+            # a record that changes and changes back in the same second is a change each time.
+            edge = (edge + list(self._before.elements()))[:KEYLESS_EDGE_LIMIT]
         return {"highest": self.highest, "edge": sorted(edge)}
 
     def start(self) -> dict[str, Any]:
@@ -203,8 +216,11 @@ class Edge:
             return None
         return [place for place in range(len(records)) if place not in repeated]
 
-    def _earlier(self, text: str) -> str:
-        return earlier(text, self._cursor.lookback, self._cursor.epoch, self._where)
+    def _earlier(self, text: str) -> str | None:
+        """What to ask from; None for everything."""
+        if self._cursor.exact or self._cursor.lookback:
+            return earlier(text, self._cursor.lookback, self._cursor.epoch, self._where)
+        return one_unit_before(text, self._cursor.epoch)
 
     def _check_kind(self, one: Key, other: Key) -> None:
         if _kind(one) == _kind(other):
@@ -217,9 +233,7 @@ class Edge:
 
     def _repeated(self, records: Sequence[Raw], found: list[Key], known: list[Key]) -> set[int]:
         repeated: set[int] = set()
-        if self._first is None:
-            return repeated
-        if min(known) < self._first:
+        if self._first is not None and min(known) < self._first:
             self.older += sum(1 for one in known if one < self._first)
         if not self._before:
             return repeated
@@ -250,14 +264,17 @@ class Edge:
         return None
 
     def _floor(self) -> Key:
+        """The lowest value that comes again; None when all do."""
         assert self.highest is not None
-        return key(self._earlier(self.highest))
+        return _key_like(self._earlier(self.highest), self.highest)
 
     def _note(self, records: Sequence[Raw], found: list[Key]) -> None:
         """Keep the digests of what will come again when we ask from `highest` less the lookback."""
         floor = self._floor()
         self._edge += [
-            (one, _digest(records[place])) for place, one in enumerate(found) if one is None or one >= floor
+            (one, _digest(records[place]))
+            for place, one in enumerate(found)
+            if one is None or floor is None or one >= floor
         ]
         if len(self._edge) > self._roomy:
             self._prune()
@@ -265,7 +282,15 @@ class Edge:
 
     def _prune(self) -> None:
         floor = self._floor()
-        kept = [pair for pair in self._edge if pair[0] is None or pair[0] >= floor]
-        if len(kept) > EDGE_LIMIT:
-            kept.sort(key=lambda pair: floor if pair[0] is None else pair[0])
-        self._edge = kept[-EDGE_LIMIT:]
+        kept = [pair for pair in self._edge if pair[0] is None or floor is None or pair[0] >= floor]
+        if not self._keyed and len(kept) > KEYLESS_EDGE_LIMIT:
+            raise AnswerUnusable(
+                self._where, f"more than {KEYLESS_EDGE_LIMIT} records will come again in the next pull",
+                why="their cursor values are the last ones, and without a key nobody can tell which are new",
+                fix="set 'primary_key', a cursor.field of finer values, or a shorter lookback",
+            )  # fmt: skip
+        if self._keyed and len(kept) > EDGE_LIMIT:
+            # records without a value come again in each pull, whatever it asks from
+            kept.sort(key=lambda pair: (pair[0] is None, 0 if pair[0] is None else pair[0]))
+            kept = kept[-EDGE_LIMIT:]
+        self._edge = kept

@@ -17,10 +17,12 @@ from yarl import URL
 
 from groundwork.catalog import RestStream
 from groundwork.catalog.rest import PLACEHOLDER
-from groundwork.errors import AnswerUnusable, SourceRefused
+from groundwork.errors import SourceRefused
 from groundwork.paths import split_path
+from groundwork.sources.rest.astray import PagesAstray as PagesAstray
 from groundwork.sources.rest.auth import Access
-from groundwork.sources.rest.records import CutPage, FieldReader
+from groundwork.sources.rest.keyset import Keyset
+from groundwork.sources.rest.records import CutPage
 from groundwork.sources.rest.transport import Answer, Request
 
 Position = dict[str, Any]
@@ -62,10 +64,6 @@ WHOLE = Part()
 """All of a stream."""
 
 
-class PagesAstray(AnswerUnusable):
-    """The pages contradict each other: what follows them is not the whole."""
-
-
 class Pager:
     """Pages of one stream: what to ask for, and what comes after an answer."""
 
@@ -82,8 +80,7 @@ class Pager:
             part: what of the stream to ask for.
         """
         self._stream, self._paging, self._access, self._where = stream, stream.paging, access, where
-        last_field = stream.paging.last_field
-        self._keyset = FieldReader(stream, last_field) if last_field else None
+        self._keyset = Keyset(stream, where) if stream.paging.last_field else None
         self.part = part
         self._url = URL(f"{access.base}/{part.path(stream.endpoint.lstrip('/'))}")
         self._parameters: dict[str, Any] = {
@@ -195,15 +192,7 @@ class Pager:
         if kind == "offset":  # by what came, not by what was asked for: servers cap pages in silence
             return {"offset": position["offset"] + len(page.records)}
         if kind == "cursor":
-            value = page.next
-            if self._keyset:
-                value = self._keyset.last(page, self._where) if page.records else None
-                if page.records and value is None:
-                    raise PagesAstray(
-                        self._where,
-                        f"the last record of a page has no '{self._paging.last_field}'",
-                        fix="check paging.last_field against a record of the API",
-                    )
+            value = self._keyset.following(page) if self._keyset else page.next
             return None if value is None else {"cursor": value}
         if kind == "header_cursor":
             value = answer.headers.get(self._paging.header) or None

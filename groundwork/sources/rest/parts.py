@@ -184,7 +184,8 @@ def read_windows(
     if place_before and place_before["asked"] != asked:
         pull.tell("pull started over", "the stream's entry in the catalog has changed")
         state, place_before = {"until": state.get("until", {})}, None  # digests of another question
-    due = DueWindows.of(stream.windows, state, now.replace(microsecond=0))
+    at_now = now.replace(microsecond=0)
+    due = DueWindows.of(stream.windows, state, at_now, overlap=bool(stream.primary_key))
     starts, before = due.starts(), state.get("until", {})
     if state.get("asked") == asked:
         pull.digests = dict(state.get("digests", {}))

@@ -131,7 +131,7 @@ class IncrementalPull:
 
     def _read(self, state: Mapping[str, Any]) -> Iterator[Rows | Moved]:
         begun, pull = time.monotonic(), state.get("pull") or {}
-        edge = Edge(self._cursor, self._where, state)
+        edge = Edge(self._cursor, self._where, state, keyed=bool(self._stream.primary_key))
         frame = OpenFrame(self._operation, deleted_reader(self._stream))
         meter, done = Meter(self._sizes), None
         midway, new, told = bool(pull), 0, False

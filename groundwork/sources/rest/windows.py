@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from groundwork.catalog.rest import DAY, RestWindows
+from groundwork.sources.rest.one_unit import SECOND
 from groundwork.sources.rest.paging import Part
 from groundwork.sources.rest.resume import State
 
@@ -27,12 +28,17 @@ class DueWindows:
     windows: RestWindows
     state: Mapping[str, Any]
     now: datetime
+    overlap: bool = False
+    """Begin each window a second early, so that its edge is read where the API excludes it. What comes twice
+    must fall to a key; dates do not overlap."""
 
     @classmethod
-    def of(cls, windows: RestWindows, state: Mapping[str, Any], now: datetime) -> DueWindows:
+    def of(
+        cls, windows: RestWindows, state: Mapping[str, Any], now: datetime, *, overlap: bool = False
+    ) -> DueWindows:
         """Those that a state leaves to be read."""
         pull = state.get("pull")
-        return cls(windows, state, datetime.fromisoformat(pull["now"]) if pull else now)
+        return cls(windows, state, datetime.fromisoformat(pull["now"]) if pull else now, overlap)
 
     def starts(self) -> list[datetime]:
         """Where each window begins; from the one on in which an earlier run was cut short."""
@@ -56,7 +62,8 @@ class DueWindows:
             end = min(end, today + DAY) - (DAY if asked.to_included else _AT_ONCE)
         else:
             end = min(end, self.now)
-        parameters = {asked.from_parameter: self._written(start), asked.to_parameter: self._written(end)}
+        begin = start - SECOND if self.overlap and asked.format != "date" else start
+        parameters = {asked.from_parameter: self._written(begin), asked.to_parameter: self._written(end)}
         return Part(
             f", window {start.isoformat()}",
             parameters,

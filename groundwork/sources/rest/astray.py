@@ -1,0 +1,9 @@
+"""Errors of pages that contradict each other: what follows them is not the whole."""
+
+from __future__ import annotations
+
+from groundwork.errors import AnswerUnusable
+
+
+class PagesAstray(AnswerUnusable):
+    """The pages contradict each other: what follows them is not the whole."""
