@@ -35,7 +35,9 @@ def main() -> int:
     )
     parser.add_argument("--rate", type=float, default=20, help="operations per second in the shop")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, _interrupt)
+    # A shell starts a background process with SIGINT ignored, and Python then installs no handler of its own.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     os.environ.setdefault("PYTHONWARNINGS", "ignore::UserWarning:multiprocessing.resource_tracker")
     log_file = options.home.absolute() / "demo.log"
     log_file.parent.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -99,11 +101,26 @@ def test_the_readmes_questions_to_the_warehouse_have_answers(home: Path, first: 
         assert run(sys.executable, "-m", "groundwork", command, *flat, GROUNDWORK_HOME=str(home)).strip()
 
 
+@contextmanager
+def ending(process: subprocess.Popen[str]) -> Iterator[None]:
+    """Kill a process that is still there at the end, so that nobody waits for it for ever."""
+    try:
+        yield
+    finally:
+        if process.poll() is None:
+            process.kill()
+
+
 def test_serve_brings_up_a_platform_that_works_on_schedule_until_ctrl_c(home: Path, second: str) -> None:
-    command = [sys.executable, "-u", "-m", "demo", "serve", "--home", str(home)]
-    with subprocess.Popen(
-        command, cwd=ROOT, env=outside(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as serving:
+    # As a shell starts it in the background: with SIGINT ignored.
+    command = ["bash", "-c", 'trap "" INT; exec "$@"', "bash"]
+    command += [sys.executable, "-u", "-m", "demo", "serve", "--home", str(home)]
+    with (
+        subprocess.Popen(
+            command, cwd=ROOT, env=outside(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as serving,
+        ending(serving),
+    ):
         assert serving.stdout is not None
         lines = []
         for line in serving.stdout:

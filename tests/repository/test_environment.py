@@ -40,7 +40,9 @@ def documented() -> set[str]:
         pages += (PROJECT / directory).rglob(f"*.{ending}")
     for directory in ("demo", "deployments", "dbt"):
         pages += [
-            page for page in (PROJECT / directory).rglob("*") if page.suffix in (".py", ".yml", ".yaml")
+            page
+            for page in (PROJECT / directory).rglob("*")
+            if page.suffix in (".py", ".yml", ".yaml") and PROJECT / "dbt/target" not in page.parents
         ]
     found = {name for page in pages for name in KNOWN.findall(page.read_text(encoding="utf-8"))}
     found |= {f"GROUNDWORK_{name.upper()}" for name in Settings.model_fields}
