@@ -68,7 +68,10 @@ def _parser() -> argparse.ArgumentParser:
     discover.add_argument("--url", default="", help="an API's endpoint that lists records, to look at")
     discover.add_argument("--header", default="", help="header for the API's token, if not a bearer's")
     doctor = add("doctor", _doctor, "look at bucket, warehouse and sources; say what is wrong")
-    doctor.add_argument("--sql", action="store_true", help="print the SQL that prepares a PostgreSQL source")
+    doctor.add_argument("--sql", action="store_true", help="print the SQL that a PostgreSQL source lacks")
+    doctor.add_argument("source", nargs="?", default="", help="with --sql: of this source only")
+    told = "with --sql: look with this secret's connection URL, while the role is not there yet"
+    doctor.add_argument("--secret", default="", help=told)
     for name, does, text in (
         ("extract", _extract, "read what is new of a source into the bucket"),
         ("full-refresh", _extract, "read everything of a source again, as a new snapshot"),
@@ -199,13 +202,13 @@ def _discover_api(options: argparse.Namespace) -> int:
 
 def _doctor(options: argparse.Namespace) -> int:
     from groundwork.bucket import open_bucket
-    from groundwork.doctor import examine, preparation
+    from groundwork.doctor import examine
 
     settings, catalog = Settings(), _catalog()
     if options.sql:
-        parts = (preparation(entry, settings, resolve_from_environment) for entry in catalog.values())
-        print("\n\n".join(filter(None, parts)))
-        return 0
+        return _print_preparation(options, settings, catalog)
+    if options.source or options.secret:
+        raise CatalogError("doctor", "a source and --secret go with --sql", fix="leave them out")
     ill = 0
     for finding in examine(
         settings, catalog, lambda: open_bucket(settings.bucket_url), resolve_from_environment
@@ -215,6 +218,23 @@ def _doctor(options: argparse.Namespace) -> int:
         if finding.problem or finding.warning:
             print(f"    {finding.problem or finding.warning}")
     return 1 if ill else 0
+
+
+def _print_preparation(options: argparse.Namespace, settings: Settings, catalog: Catalog) -> int:
+    """Print what each source lacks; a source that cannot be looked at does not hide the others."""
+    from groundwork.doctor import preparation
+
+    look_with = resolve_from_environment(Named(secret=options.secret)) if options.secret else ""
+    failed = False
+    for entry in [catalog[options.source]] if options.source else catalog.values():
+        try:
+            text = preparation(entry, settings, resolve_from_environment, look_with)
+        except GroundworkError as error:
+            failed = True
+            print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        else:
+            print(text, end="\n\n" if text else "")
+    return 1 if failed else 0
 
 
 def _extract(options: argparse.Namespace) -> int:

@@ -115,8 +115,18 @@ def _slot(entry: PostgresSource, settings: Settings) -> str:
     return entry.connection.slot or slot_name(entry.source, settings.bucket_url)
 
 
-def preparation(entry: AnySource, settings: Settings, resolve: Resolve) -> str:
-    """The SQL that a database administrator runs once for a source; empty when there is none."""
+def preparation(entry: AnySource, settings: Settings, resolve: Resolve, look_with: str = "") -> str:
+    """The SQL that a database administrator runs once for a source; empty when there is none.
+
+    Args:
+        entry: the catalog's entry.
+        settings: the platform's.
+        resolve: looks the connection URL up.
+        look_with: another connection URL to look with, while the role is not there yet.
+
+    Raises:
+        SourceError: when the database cannot be looked at.
+    """
     if not isinstance(entry, PostgresSource):
         return ""
-    return statements(entry, resolve, _slot(entry, settings))
+    return statements(entry, resolve, _slot(entry, settings), look_with)

@@ -5,7 +5,6 @@ Everything is asked with the platform's own role, and nothing is written.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -14,9 +13,7 @@ from groundwork.errors import GroundworkError
 from groundwork.findings import Finding, doubtful, wrong
 from groundwork.sources import retention, slot
 from groundwork.sources.address import Address, is_loopback
-from groundwork.sources.keys import full_identity
-from groundwork.sources.partitions import Part, trees
-from groundwork.sources.publication import find
+from groundwork.sources.harm import harm
 from groundwork.sources.tables import Table, published
 from groundwork.sources.wire import Connection, quoted
 
@@ -187,71 +184,9 @@ def _rights(patient: _Patient, what: str, table: Table) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-_SHOWN = """
-select cast(c.oid as bigint), {columns}
-from pg_publication_tables t
-join pg_namespace n on n.nspname = t.schemaname
-join pg_class c on c.relnamespace = n.oid and c.relname = t.tablename
-where t.pubname = :name
-"""
-
-
-def _identities(patient: _Patient, what: str) -> Iterator[Finding]:
-    """Whether the publication makes the application's own UPDATE or DELETE fail, on any of its tables."""
-    publication = find(patient.sql, patient.entry.connection.publication)
-    if publication is None or not publication.kinds & {"update", "delete"}:
-        return
-    columns = "t.attnames, t.rowfilter" if patient.version >= 150000 else "null, null"
-    shown = {
-        oid: (names, row_filter)
-        for oid, names, row_filter in patient.sql.run(_SHOWN.format(columns=columns), name=publication.name)
-    }
-    for root, parts in trees(patient.sql, shown).items():
-        for part in parts:
-            # A partitioned table holds no rows, and its identity does not reach its partitions.
-            if part.kind != "p" and (trouble := _fails(patient, part, *shown[root])):
-                told, fix = trouble
-                yield wrong(
-                    what, patient.where, told,
-                    why="the application's own UPDATE and DELETE on it fail while it is published",
-                    fix=f"{fix}, or take it out of publication {quoted(publication.name)}",
-                )  # fmt: skip
-
-
-def _fails(
-    patient: _Patient, part: Part, listed: list[str] | None, row_filter: str | None
-) -> tuple[str, str] | None:
-    """Why PostgreSQL refuses updates of a published table, and the way out; None when it does not."""
-    name = f"{quoted(part.schema)}.{quoted(part.name)}"
-    full = f"run: {full_identity(part)}"
-    if part.identity != "f" and not part.identified_by:
-        key = "give it a primary key that is not deferrable"
-        return f"table {name} has no replica identity", f"{full} or {key}"
-    columns = _columns(patient.sql, part.oid)
-    kept = set(columns) if part.identity == "f" else set(part.identified_by)
-    if lacking := sorted(kept - set(listed or kept)):
-        return f"{name}'s column list lacks {', '.join(lacking)} of its replica identity", "publish these too"
-    if foreign := sorted(_named(row_filter or "", columns) - kept):
-        return f"{name}'s row filter reads {', '.join(foreign)}, not in its replica identity", full
-    return None
-
-
-def _columns(sql: Connection, oid: int) -> list[str]:
-    found = sql.run(
-        "select attname from pg_attribute where attrelid = cast(cast(:oid as bigint) as oid) and attnum > 0"
-        " and not attisdropped and attgenerated = ''",
-        oid=oid,
-    )
-    return [name for (name,) in found]
-
-
-def _named(row_filter: str, columns: list[str]) -> set[str]:
-    """The columns that a row filter, as PostgreSQL prints it, speaks of."""
-    code = re.sub(r"'(?:[^']|'')*'", "''", row_filter)
-    words = {
-        word.strip('"').replace('""', '"') for word in re.findall(r'"(?:[^"]|"")+"|[\w$]+(?!\w*\()', code)
-    }
-    return words & set(columns)
+def _harm(patient: _Patient, what: str) -> Iterator[Finding]:
+    slots = (patient.slot, slot.second_name(patient.slot))
+    return harm(patient.sql, patient.entry, patient.version, slots, what)
 
 
 def _slot(patient: _Patient, what: str) -> Iterator[Finding]:
@@ -277,6 +212,6 @@ _CHECKS: dict[str, Callable[[_Patient, str], Iterator[Finding]]] = {
     "room for the log": _room,
     "role": _role,
     "publication and tables": _tables,
-    "the application's own changes": _identities,
+    "the application's own changes": _harm,
     "slot": _slot,
 }

@@ -11,7 +11,10 @@ from collections.abc import Iterable, Sequence
 
 from groundwork.errors import CatalogError
 from groundwork.sources.partitions import Part
-from groundwork.sources.wire import Connection, quoted
+from groundwork.sources.wire import Connection
+
+SETUP = "run the statements that `python -m groundwork doctor --sql` prints"
+"""The one way out where statements must fit the live database, and come in an order."""
 
 _UNIQUE = """
 select cast(i.indrelid as bigint), cast(array_agg(k.attname) as text[])
@@ -34,6 +37,22 @@ def unique_keys(connection: Connection, oids: Iterable[int]) -> dict[int, list[f
     for oid, columns in connection.run(_UNIQUE, oids=",".join(map(str, oids))):
         found.setdefault(oid, []).append(frozenset(columns))
     return found
+
+
+def check_logged(where: str, parts: Iterable[Part]) -> None:
+    """Refuse a partitioned table of which some rows are in no log.
+
+    Raises:
+        CatalogError: naming the first such partition.
+    """
+    for part in parts:
+        if part.kind != "p" and not part.logged:
+            kind = "a foreign table" if part.kind == "f" else "unlogged"
+            raise CatalogError(
+                f"{where}.table", f"partition {part.full_name} is {kind}",
+                why="its changes are in no log, and would be missed in silence",
+                fix="make a stream of each other partition, or let `replication` be full_table",
+            )  # fmt: skip
 
 
 def check_key(where: str, key: Sequence[str], parts: Sequence[Part], unique: list[frozenset[str]]) -> None:
@@ -60,18 +79,12 @@ def check_key(where: str, key: Sequence[str], parts: Sequence[Part], unique: lis
             raise CatalogError(
                 f"{where}.primary_key", f"{told} is not what {part.full_name}'s log identifies rows by",
                 why=f"its replica identity is ({', '.join(part.identified_by) or 'none'})",
-                fix=("use that as primary_key, or " if part.identified_by else "")
-                + f"run: {full_identity(part)}",
+                fix="use that as primary_key" if part.identified_by and not part.attached else SETUP,
             )  # fmt: skip
     if key and not any(columns <= set(key) for columns in unique):
         raise CatalogError(
             f"{where}.primary_key", f"two records of {root.full_name} may share ({', '.join(key)})",
             why="within it is no unique index that is valid, not deferrable, and without conditions or nulls",
-            fix="give it one (a primary key that is not deferrable), or leave primary_key empty; it is then "
-            f"followed row by row, once you run: {full_identity(root)}",
+            fix="give it one (a primary key that is not deferrable), or leave primary_key empty "
+            f"(it is then followed row by row), and {SETUP}",
         )  # fmt: skip
-
-
-def full_identity(part: Part) -> str:
-    """The statement that makes the log repeat whole rows."""
-    return f"alter table {quoted(part.schema)}.{quoted(part.name)} replica identity full;"

@@ -26,7 +26,7 @@ class Part:
     schema: str
     name: str
     kind: str
-    """``p`` partitioned, ``r`` holds rows."""
+    """``p`` partitioned, ``r`` holds rows, ``f`` a foreign table."""
     file: int
     """Changes when all its rows are thrown away or written anew; the OID as long as that never happened."""
     attached: str
@@ -35,6 +35,13 @@ class Part:
     """Replica identity: ``d`` primary key, ``i`` an index, ``f`` the full row, ``n`` none."""
     identified_by: tuple[str, ...]
     """Columns of that key or index; none when there is no such index, or it is deferrable."""
+    persistence: str = "p"
+    """``p`` permanent, ``u`` unlogged."""
+
+    @property
+    def logged(self) -> bool:
+        """Whether the log holds its rows: not those of partitioned, foreign and unlogged tables."""
+        return self.kind == "r" and self.persistence == "p"
 
     @property
     def full_name(self) -> str:
@@ -65,7 +72,8 @@ select cast(t.root as bigint), cast(c.oid as bigint), n.nspname, c.relname, cast
             and array_position(cast(i.indkey as int2[]), k.attnum) < i.indnkeyatts  -- counts from 0
         where i.indrelid = c.oid and i.indisvalid and i.indimmediate
             and case c.relreplident when 'd' then i.indisprimary when 'i' then i.indisreplident end
-    )
+    ),
+    cast(c.relpersistence as text)
 from tree t join pg_class c on c.oid = t.part join pg_namespace n on n.oid = c.relnamespace
 order by t.root, c.oid
 """
@@ -75,8 +83,8 @@ def trees(connection: Connection, roots: Iterable[int]) -> dict[int, tuple[Part,
     """Tables and, of partitioned ones, all parts, by the root's OID; the root is among them."""
     found: dict[int, tuple[Part, ...]] = {}
     for root, *described in connection.run(_TREES, oids=",".join(map(str, roots))):
-        oid, schema, name, kind, file, attached, identity, by = described
-        part = Part(oid, schema, name, kind, file, attached, identity, tuple(by or ()))
+        oid, schema, name, kind, file, attached, identity, by, persistence = described
+        part = Part(oid, schema, name, kind, file, attached, identity, tuple(by or ()), persistence)
         found[root] = (*found.get(root, ()), part)
     return found
 

@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager
 from typing import Any
 
 from groundwork import catalog
-from groundwork.errors import GroundworkError
+from groundwork.errors import GroundworkError, SourceRefused
 from groundwork.settings import Resolve
 from groundwork.sources import Checkpoint, Cursors, Rows, Undo, cluster, quarantined, retention, slot
 from groundwork.sources.address import Address
@@ -143,8 +143,12 @@ class PostgresSource:
         return {name: table for name, table in tables.items() if name not in bad}
 
     def _refuse_if_all(self, bad: dict[str, GroundworkError]) -> None:
-        if bad.keys() == self._entry.streams.keys():
+        if bad.keys() != self._entry.streams.keys():
+            return
+        if len(bad) == 1:
             raise next(iter(bad.values()))
+        named = "; ".join(f"stream {stream}: {str(error).rstrip('.')}" for stream, error in bad.items())
+        raise SourceRefused(self._where, f"no stream can be read: {named}")
 
     def _round(
         self, reading: Reading, sql: Connection, tables: dict[str, Table]

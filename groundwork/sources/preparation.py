@@ -1,75 +1,204 @@
-"""The SQL that a database administrator runs once: a role with the least rights, and a publication."""
+"""The SQL that a database administrator runs: a role with the least rights, identities, a publication.
+
+Each statement is derived from the live database and printed only if it is missing there. Replica identities
+come first and the publication last, in a block that refuses to publish a table without one. So the
+application's own statements never fail, whichever statement of the set-up fails.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from groundwork.catalog import PostgresSource
-from groundwork.errors import GroundworkError
+from groundwork.errors import GroundworkError, SettingMissing, SourceRefused
 from groundwork.settings import Resolve
 from groundwork.sources.address import Address
-from groundwork.sources.tables import publication_statement
+from groundwork.sources.setup import LeftOut, Plan, plan
+from groundwork.sources.slot import second_name
 from groundwork.sources.wire import Connection, quoted
 
-OLDEST = 140000
-"""What is written for a server that does not say its version; `_GENERATED` is for newer ones."""
 
-_GENERATED = """\
-do $$ begin
-    if cast(current_setting('server_version_num') as int) >= 180000 then
-        alter publication {name} set (publish_generated_columns = stored);
-    end if;
-end $$;"""
+def preparation(entry: PostgresSource, resolve: Resolve, slot: str, look_with: str = "") -> str:
+    """The statements that are missing at a source, with comments.
 
-
-def preparation(entry: PostgresSource, resolve: Resolve, slot: str) -> str:
-    """The statements, for the server's version and the role in the connection URL, if there is one yet.
+    Without a role that may sign in there is nothing to look with: then only the role is printed.
 
     Args:
         entry: the catalog's entry.
         resolve: looks the connection URL up.
         slot: the name of the replication slot that the platform makes.
+        look_with: another connection URL to look with, e.g. the tables' owner's.
+
+    Raises:
+        SourceError: when the database cannot be looked at for another reason.
     """
     where = f"source '{entry.source}'"
-    address, version = _server(entry, resolve, where)
-    role = quoted(address.user if address else "groundwork")
-    tables = [tuple(stream.table.split(".", 1)) for stream in entry.streams.values()]
-    names = ", ".join(f"{quoted(schema)}.{quoted(name)}" for schema, name in tables)
-    # Without a key a removed row is known by all its columns.
-    keyless = [
-        f"alter table {quoted(schema)}.{quoted(name)} replica identity full;"
-        for (schema, name), stream in zip(tables, entry.streams.values(), strict=True)
-        if stream.replication == "log_based" and not stream.primary_key
-    ]
-    told = f" (PostgreSQL {version // 10000})" if version else ""
-    schemas = sorted({quoted(schema) for schema, _ in tables})
-    lines = [
-        f"-- {where}: once, as an owner of the tables{told}",
-        f"create role {role} with login replication password '…';",
-        *([f"grant connect on database {quoted(address.database)} to {role};"] if address else []),
-        *(f"grant usage on schema {schema} to {role};" for schema in schemas),
-        f"grant select on {names} to {role};",
-        *keyless,
-        publication_statement(entry, version or OLDEST),
-        *([] if version else [_GENERATED.format(name=quoted(entry.connection.publication))]),
-        f"-- No slot is made by hand: the first run makes {slot},",
-        "-- a full refresh another one that ends in _b, and each copy of tables a temporary one.",
-        "-- Only if a table has row-level security (a copy would lack rows, so PostgreSQL refuses it):",
-        f"--   alter role {role} bypassrls;",
-        "-- Once for the server. The first needs a restart; the second keeps a platform that stands still",
-        "-- from filling the disk:",
-        "--   alter system set wal_level = 'logical';",
-        "--   alter system set max_slot_wal_keep_size = '20GB';",
-    ]
-    return "\n".join(lines)
-
-
-def _server(entry: PostgresSource, resolve: Resolve, where: str) -> tuple[Address | None, int | None]:
-    """Where it is and its version, as far as either is known: the role may not be there yet."""
     try:
         address = Address.parse(resolve(entry.connection.url), where)
-    except GroundworkError:
-        return None, None
+    except SettingMissing as missing:
+        return _only_a_role(where, "groundwork", "", f"{missing.where} {missing.what}")
+    eye = Address.parse(look_with, where) if look_with else address
     try:
-        with Connection(address, where) as sql:
-            return address, int(sql.run("select current_setting('server_version_num')")[0][0])
-    except GroundworkError:
-        return address, None
+        with Connection(eye, where) as sql:
+            return _Printed(sql, entry, address, eye == address, slot).text()
+    except SourceRefused as refused:
+        if look_with:
+            raise
+        return _only_a_role(where, address.user, address.database, refused.what)
+
+
+def _only_a_role(where: str, role: str, database: str, why: str) -> str:
+    lines = [f"-- {where}: the role. {why}".rstrip("."), f"{_CREATE_ROLE.format(quoted(role))}"]
+    if database:
+        lines.append(f"grant connect on database {quoted(database)} to {quoted(role)};")
+    return "\n".join(
+        [
+            *lines,
+            "-- Then print this again: the rest is derived from what is in the database.",
+            "-- Or look with another role: doctor --sql <source> --secret <secret of a connection URL>",
+        ]
+    )
+
+
+_CREATE_ROLE = "create role {} with login replication password '…';"
+
+_ROLE = """
+select r.rolsuper, r.rolreplication, r.rolbypassrls,
+    has_database_privilege(r.oid, current_database(), 'connect')
+from pg_roles r where r.rolname = :role
+"""
+
+_GRANTS = """
+select cast(c.oid as bigint), c.relrowsecurity,
+    r.oid is null or not has_schema_privilege(r.oid, n.oid, 'usage'),
+    r.oid is null or exists (
+        select from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+        and not has_column_privilege(r.oid, c.oid, a.attnum, 'select')
+    )
+from pg_class c join pg_namespace n on n.oid = c.relnamespace
+left join pg_roles r on r.rolname = :role
+where c.oid = any(cast(string_to_array(:oids, ',') as oid[]))
+"""
+
+
+def _left_out(out: LeftOut) -> str:
+    """A comment; a name with a line break in it must not end it."""
+    fix = f". {out.fix[0].upper()}{out.fix[1:]}" if out.fix else ""
+    return f"-- not published: stream {out.stream} ({out.table}): {out.why}{fix}".replace("\n", " ")
+
+
+@dataclass
+class _Printed:
+    sql: Connection
+    entry: PostgresSource
+    address: Address
+    itself: bool
+    """Whether the database is looked at with the platform's own role."""
+    slot: str
+
+    def text(self) -> str:
+        version = int(self.sql.run("select current_setting('server_version_num')")[0][0])
+        planned = plan(self.sql, self.entry, version, (self.slot, second_name(self.slot)))
+        rights, notes = self._role(planned)
+        database = self.sql.run("select current_database()")[0][0]
+        who = (
+            f"a superuser, or a member of {', '.join(map(quoted, planned.owners))}" if planned.owners else ""
+        )
+        sections = [
+            ("the role, as a superuser", rights),
+            (f"replica identities, as {who}", self._identities(planned)),
+            ("a partition made later gets its identity as it is made, as a superuser", self._guard(planned)),
+            (f"the publication, as {who} with CREATE on the database", planned.publication),
+        ]
+        lines = [
+            f"-- source '{self.entry.source}': database {quoted(database)} (PostgreSQL {version // 10000})"
+        ]
+        for title, statements in sections:
+            if statements:
+                lines += [f"-- {title}", *statements]
+        if len(lines) == 1:
+            lines.append("-- Nothing is to be run: all is there.")
+        lines += [*map(_left_out, planned.left_out), *notes]
+        return "\n".join(lines)
+
+    def _role(self, planned: Plan) -> tuple[list[str], list[str]]:
+        """What the role lacks, and what only a person can decide."""
+        name = self.address.user
+        role = quoted(name)
+        found = self.sql.run(_ROLE, role=name)
+        superuser, replicates, bypasses, connects = found[0] if found else (False, False, False, False)
+        lines = [] if found else [_CREATE_ROLE.format(role)]
+        if found and not (superuser or replicates or self._reads_the_log()):
+            lines.append(f"alter role {role} replication;")
+        if not connects:
+            lines.append(f"grant connect on database {quoted(self.address.database)} to {role};")
+        oids = ",".join(str(c.oid) for c in planned.candidates.values())
+        facts = {oid: rest for oid, *rest in self.sql.run(_GRANTS, oids=oids, role=name)}
+        candidates = list(planned.candidates.values())
+        schemas = sorted({quoted(c.schema) for c in candidates if facts[c.oid][1]})
+        tables = [c.named for c in candidates if facts[c.oid][2]]
+        lines += [f"grant usage on schema {schema} to {role};" for schema in schemas]
+        lines += [f"grant select on {', '.join(tables)} to {role};"] if tables else []
+        secured = [c.named for c in candidates if facts[c.oid][0]]
+        notes = self._notes()
+        if secured and not (superuser or bypasses):
+            notes = [
+                f"-- Row-level security is on for {', '.join(secured)}.".replace("\n", " "),
+                "-- A copy would lack rows, so PostgreSQL may refuse it. You decide what the role may see:",
+                f"--   alter role {role} bypassrls;",
+                *notes,
+            ]
+        return lines, notes
+
+    def _reads_the_log(self) -> bool:
+        """The truth and not the attribute: managed servers grant this right in ways of their own."""
+        if not self.itself:
+            return False
+        try:
+            with Connection(self.address, "", replication=True) as stream:
+                stream.run("IDENTIFY_SYSTEM")
+        except GroundworkError:
+            return False
+        return True
+
+    @staticmethod
+    def _identities(planned: Plan) -> list[str]:
+        if not planned.identities:
+            return []
+        return [
+            "-- Each waits for its table's open transactions, and new ones wait for it: two seconds.",
+            "-- You can run all of this again when one gives up.",
+            "set lock_timeout = '2s';",
+            *planned.identities,
+            "reset lock_timeout;",
+        ]
+
+    @staticmethod
+    def _guard(planned: Plan) -> list[str]:
+        if not planned.guard:
+            return []
+        tables = ", ".join(planned.unguarded).replace("\n", " ")
+        return [
+            f"-- {tables}: without a primary key, so a new partition has no replica identity",
+            *planned.guard,
+        ]
+
+    def _notes(self) -> list[str]:
+        """What concerns the whole server, as far as it is missing, and what is never made by hand."""
+        level, kept = self.sql.run(
+            "select current_setting('wal_level'), current_setting('max_slot_wal_keep_size')"
+        )[0]
+        notes = [
+            f"-- No slot is made by hand: the first run makes {self.slot},",
+            "-- a full refresh another one that ends in _b, and each copy of tables a temporary one.",
+        ]
+        if level != "logical":
+            notes.append(
+                "-- Once for the server, which must be restarted: alter system set wal_level = 'logical';"
+            )
+        if kept == "-1":
+            notes += [
+                "-- Once for the server, so that a platform that stands still does not fill its disk:",
+                "--   alter system set max_slot_wal_keep_size = '20GB'; select pg_reload_conf();",
+            ]
+        return notes

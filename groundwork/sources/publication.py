@@ -9,13 +9,15 @@ table` of another table writes neither.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 
 from groundwork.errors import SourceRefused
-from groundwork.sources.wire import Connection, quoted
+from groundwork.sources.identity import Shown
+from groundwork.sources.keys import SETUP
+from groundwork.sources.wire import Connection
 
-_KINDS = ("insert", "update", "delete", "truncate")
+KINDS = ("insert", "update", "delete", "truncate")
 
 
 @dataclass(frozen=True)
@@ -40,12 +42,12 @@ class Publication:
         Raises:
             SourceRefused: when it does not publish all kinds of change.
         """
-        missing = [kind for kind in _KINDS if kind not in self.kinds]
+        missing = [kind for kind in KINDS if kind not in self.kinds]
         if missing:
             raise SourceRefused(
                 where, f"publication '{self.name}' does not publish {', '.join(missing)}",
                 why="such changes would be missed in silence",
-                fix=f"alter publication {quoted(self.name)} set (publish = '{', '.join(_KINDS)}');",
+                fix=SETUP,
             )  # fmt: skip
 
 
@@ -60,8 +62,90 @@ def find(connection: Connection, name: str) -> Publication | None:
         return None
     oid, written, *kinds, via_root = found[0]
     return Publication(
-        name, oid, written, frozenset(k for k, on in zip(_KINDS, kinds, strict=True) if on), via_root
+        name, oid, written, frozenset(k for k, on in zip(KINDS, kinds, strict=True) if on), via_root
     )
+
+
+@dataclass(frozen=True)
+class Listing:
+    """All that a publication of a name holds; nothing when there is none."""
+
+    name: str
+    exists: bool = False
+    owner: str = ""
+    kinds: frozenset[str] = frozenset()
+    via_root: bool = True
+    generated: bool = True
+    """Whether stored generated columns are published (18 and later)."""
+    everything: bool = False
+    """Whether it is FOR ALL TABLES."""
+    tables: frozenset[int] = frozenset()
+    """Tables that it names."""
+    schemas: frozenset[str] = frozenset()
+    """Schemas whose tables it holds, also those that are made tomorrow."""
+    shown: Mapping[int, Shown] = field(default_factory=dict)
+    """What it shows to a reader, by OID."""
+
+    @property
+    def broad(self) -> bool:
+        """Whether it holds tables that it does not name."""
+        return self.everything or bool(self.schemas)
+
+    def covers(self, oid: int, schema: str) -> bool:
+        """Whether a table is in it."""
+        return self.everything or oid in self.tables or schema in self.schemas
+
+
+_SHOWN = """
+select cast(c.oid as bigint), {listed}, {filter}
+from pg_publication_tables t
+join pg_namespace n on n.nspname = t.schemaname
+join pg_class c on c.relnamespace = n.oid and c.relname = t.tablename
+join pg_publication p on p.pubname = t.pubname
+left join pg_publication_rel r on r.prpubid = p.oid and r.prrelid = c.oid
+where t.pubname = :name
+"""
+
+
+def listing(connection: Connection, name: str, version: int) -> Listing:
+    """All that a publication holds.
+
+    Args:
+        connection: an ordinary connection.
+        name: the publication's.
+        version: the server's, ``server_version_num``.
+    """
+    publication = find(connection, name)
+    if publication is None:
+        return Listing(name)
+    newer, generated = version >= 150000, "pubgencols = 's'" if version >= 180000 else "true"
+    owner, everything, with_generated = connection.run(
+        f"select cast(pg_get_userbyid(pubowner) as text), puballtables, {generated} from pg_publication"
+        " where pubname = :name",
+        name=name,
+    )[0]
+    tables = connection.run(
+        "select cast(prrelid as bigint) from pg_publication_rel"
+        " where prpubid = cast(cast(:oid as bigint) as oid)",
+        oid=publication.oid,
+    )
+    schemas = connection.run(
+        "select n.nspname from pg_publication_namespace s join pg_namespace n on n.oid = s.pnnspid"
+        " where s.pnpubid = cast(cast(:oid as bigint) as oid)",
+        oid=publication.oid,
+    ) if newer else []  # fmt: skip
+    query = _SHOWN.format(
+        listed="case when r.prattrs is not null then t.attnames end" if newer else "null",
+        filter="t.rowfilter" if newer else "null",
+    )
+    shown = {
+        oid: Shown(None if listed is None else tuple(listed), row_filter or "", with_generated)
+        for oid, listed, row_filter in connection.run(query, name=name)
+    }
+    return Listing(
+        name, True, owner, publication.kinds, publication.via_root, with_generated, everything,
+        frozenset(oid for (oid,) in tables), frozenset(schema for (schema,) in schemas), shown,
+    )  # fmt: skip
 
 
 # A partition may be shown because a table above it is: then it counts since when it is a part of that.
@@ -118,11 +202,10 @@ def unoffered(
     if not found:
         return "", ""
     written, kind, persistence, partition, root = found[0]
-    whole = f"alter publication {quoted(publication.name)} set (publish_via_partition_root = true);"
     if kind == "p" and not publication.via_root:
         return (
             "it is partitioned, and the publication shows each partition as a table of its own",
-            f"run: {whole} or make a stream of each partition",
+            f"{SETUP}, or make a stream of each partition",
         )
     if partition and root:
         return (
@@ -132,5 +215,17 @@ def unoffered(
     if kind not in "rp":
         return "it is no table: a view or a foreign table has no log", "publish the tables it is made of"
     if persistence != "p":
-        return "it is unlogged or temporary, so it has no log", f"run: alter table {written} set logged;"
-    return "", ""
+        return "it is unlogged or temporary, so it has no log", set_logged(written)
+    return "the table is there, and nobody has added it yet", SETUP
+
+
+def set_logged(table: str) -> str:
+    """What to do about an unlogged table.
+
+    Args:
+        table: its name, quoted where need be.
+    """
+    return (
+        f"take it out of the catalog, or run: alter table {table} set logged; which writes the whole table"
+        " again while the application waits"
+    )

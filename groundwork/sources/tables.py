@@ -10,7 +10,7 @@ from typing import Any
 from groundwork.catalog import PostgresSource, PostgresStream
 from groundwork.catalog.names import alike, is_reserved
 from groundwork.errors import CatalogError, GroundworkError, SourceRefused
-from groundwork.sources.keys import check_key, unique_keys
+from groundwork.sources.keys import SETUP, check_key, check_logged, unique_keys
 from groundwork.sources.partitions import Part, rows_of, trees
 from groundwork.sources.publication import Publication, find, marks, unoffered
 from groundwork.sources.wire import Connection, quoted
@@ -118,7 +118,7 @@ def published(
     if publication is None:
         raise SourceRefused(
             where, f"there is no publication '{name}'",
-            fix="create it: " + publication_statement(entry, version),
+            fix=SETUP,
         )  # fmt: skip
     publication.check(where)
     filters = "t.rowfilter" if version >= 150000 else "null"
@@ -169,8 +169,8 @@ def _not_offered(
     why, fix = unoffered(connection, table, publication, offered)
     if not fix:
         close = difflib.get_close_matches(table, offered, n=1)
-        add = publication_statement(entry, facts.version, verb="alter")
-        fix = f"did you mean '{close[0]}'?" if close else f"add it: {add}"
+        why = "there is no such table"
+        fix = f"did you mean '{close[0]}'?" if close else "correct its name in the catalog"
     return SourceRefused(
         f"catalog: {entry.source}.streams.{stream}.table",
         f"'{table}' is not in publication '{publication.name}'", why=why, fix=fix,
@@ -199,6 +199,7 @@ def _table(
         bool(described.primary_key), facts.publication.mark, facts.shown[oid],
     )  # fmt: skip
     if described.replication == "log_based":
+        check_logged(where, table.parts)
         check_key(where, described.primary_key, table.parts, facts.unique.get(oid, []))
     return table
 
@@ -217,15 +218,3 @@ def check_names(where: str, columns: Iterable[str]) -> None:
         )
     if pair := alike(columns):
         raise CatalogError(where, pair, why="a warehouse cannot tell them apart", fix=fix)
-
-
-def publication_statement(entry: PostgresSource, version: int, verb: str = "create") -> str:
-    """The SQL that publishes what the catalog asks for."""
-    tables = ", ".join(".".join(map(quoted, stream.table.split(".", 1))) for stream in entry.streams.values())
-    name = quoted(entry.connection.publication)
-    if verb == "alter":
-        return f"alter publication {name} set table {tables};"
-    options = "publish_via_partition_root = true"
-    if version >= 180000:
-        options += ", publish_generated_columns = stored"
-    return f"create publication {name} for table {tables} with ({options});"

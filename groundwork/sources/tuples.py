@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from groundwork.errors import ProtocolError, SourceRefused
+from groundwork.sources.keys import SETUP
 from groundwork.sources.views import (
     Buffer,
     Mask,
@@ -281,7 +282,7 @@ def check_identity(
             f"table {relation.name}",
             "an update or delete does not name its record",
             why="the table's replica identity is not the catalog's primary_key",
-            fix=f"{fix} run: alter table {relation.name} replica identity full; then read it anew",
+            fix=f"{fix} {SETUP}; then read the stream again",
         )
 
 

@@ -239,6 +239,12 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def literal(text: str) -> str:
+    """A text as an SQL literal, whatever it holds and however ``standard_conforming_strings`` is set."""
+    doubled = text.replace("'", "''")
+    return f" E'{doubled.replace(chr(92), chr(92) * 2)}'" if chr(92) in text else f"'{doubled}'"
+
+
 def _query(sql: str) -> bytes:
     encoded = sql.encode() + b"\0"
     return b"Q" + struct.pack(">I", len(encoded) + 4) + encoded

@@ -84,10 +84,10 @@ def test_doctor_says_what_is_wrong_and_what_to_do(command: Command) -> None:
     assert "wrong-pw" not in ill.stdout + ill.stderr
 
 
-def test_doctor_prints_the_sql_that_prepares_a_source(command: Command) -> None:
+def test_doctor_prints_the_sql_that_a_source_lacks(command: Command) -> None:
     printed = command("doctor", "--sql").stdout
-    assert 'create role "groundwork" with login replication' in printed
-    assert 'create publication "groundwork" for table "public"."countries"' in printed
+    assert "-- source 'shop': database " in printed
+    assert "-- Nothing is to be run: all is there." in printed
 
 
 def test_a_secret_without_a_value_is_one_clear_line(command: Command) -> None:
