@@ -50,12 +50,17 @@ class GroundworkError(Exception):
             fix: what a person can do now.
         """
         self.where, self.what, self.why, self.fix = where, what, why, fix
-        tail = "".join(f" {part[0].upper()}{part[1:].rstrip('.')}." for part in (why, fix) if part)
+        tail = "".join(f" {_sentence(part)}" for part in (why, fix) if part)
         super().__init__(f"{where}: {what}." + tail if tail else f"{where}: {what}")
 
     def __reduce__(self) -> tuple[object, ...]:
         """Survive pickling (Prefect carries exceptions between processes)."""
         return (_rebuild, (type(self), self.where, self.what, self.why, self.fix))
+
+
+def _sentence(part: str) -> str:
+    text = part[0].upper() + part[1:].rstrip(".")
+    return text if text.endswith("?") else f"{text}."
 
 
 def _rebuild(kind: type[GroundworkError], where: str, what: str, why: str, fix: str) -> GroundworkError:
