@@ -20,6 +20,7 @@ from pydantic import BaseModel
 from deployments.block_changes import kept, kept_or_missing, loaded, save_block
 from deployments.changes import Change, differences
 from deployments.storage_blocks import apply_bucket, apply_snowflake
+from groundwork.alerts.mail_text import addresses, listed_addresses
 from groundwork.catalog import Catalog, RestSource
 from groundwork.catalog.auth import RefreshTokenAuth
 from groundwork.errors import SettingMissing
@@ -94,8 +95,8 @@ def mail_block() -> SlackWebhook:
     port = where.port or (465 if mode == "ssl" else 587)
     options = {
         "smtp": where.hostname,
-        "from": _address("GROUNDWORK_ALERT_FROM"),
-        "to": _address("GROUNDWORK_ALERT_TO"),
+        "from": _setting("GROUNDWORK_ALERT_FROM"),
+        "to": ",".join(_recipients()),
         "mode": mode,
         "format": "html",  # Apprise adds the plain text
     }
@@ -104,8 +105,21 @@ def mail_block() -> SlackWebhook:
     return SlackWebhook(url=url, notify_type="failure")
 
 
-def _address(name: str) -> str:
-    """An address from the environment, or the one that was applied before.
+def _recipients() -> list[str]:
+    """The addresses that get the server's own mails.
+
+    Raises:
+        SettingMissing: when there is none, or something that is none.
+    """
+    good, bad = addresses(listed_addresses(_setting("GROUNDWORK_ALERT_TO")))
+    if bad or not good:
+        what = f"holds {bad[0]!r}, which is no mail address" if bad else "holds no mail address"
+        raise SettingMissing("GROUNDWORK_ALERT_TO", what, fix="write addresses, separated by commas")
+    return good
+
+
+def _setting(name: str) -> str:
+    """A setting from the environment, or the one that was applied before.
 
     Raises:
         SettingMissing: when there is neither: a mail without it would never arrive.

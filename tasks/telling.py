@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -12,11 +13,15 @@ from uuid import UUID
 from pydantic import BaseModel
 
 from groundwork.alerts.channels import Sender, post, reach, send
-from groundwork.alerts.notices import Notice, compose, facts_of
+from groundwork.alerts.mail_text import listed_addresses
+from groundwork.alerts.masking import secrets_of
+from groundwork.alerts.notices import Notice, compose, compose_bare, facts_of
 from groundwork.errors import GroundworkError, SettingMissing
 from groundwork.settings import Named, Settings
 
 if TYPE_CHECKING:
+    from email.message import EmailMessage
+
     from prefect.client.orchestration import SyncPrefectClient
 
     from groundwork.alerts.troubles import News, Row
@@ -39,18 +44,42 @@ def tell(client: SyncPrefectClient, news: News) -> list[GroundworkError]:
     sender, secrets = _sender(), _secrets()
     failed = []
     for rows, recovered in [*_grouped(news.opened, False), *_grouped(news.recovered, True)]:
-        notice = _notice(client, rows, recovered, secrets)
-        mail = compose(notice, sender)
         try:
-            _send(mail, sender)
+            _tell(_notice(client, rows, recovered, secrets), sender)
         except GroundworkError as error:
             failed.append(error)
-            continue
-        for row in rows:
-            row.is_told(str(mail["Message-ID"]))
-        for deaf in post(mail, facts_of(notice), sender):
-            log.error("%s", deaf)
+        except Exception as error:  # whatever it is, the others are sent
+            log.exception("a notification could not be sent")
+            what = f"could not be sent ({type(error).__name__})"
+            fix = "see the log of this run; it is tried again by the next one"
+            failed.append(GroundworkError(f"notification of {rows[0].trouble.kind!r}", what, fix=fix))
     return failed
+
+
+def _tell(notice: Notice, sender: Sender) -> None:
+    mail = _written(notice, sender)
+    _send(mail, sender)
+    for row in notice.rows:
+        row.is_told(str(mail["Message-ID"]))
+    for deaf in post(mail, facts_of(notice), sender):
+        log.error("%s", deaf)
+
+
+def _written(notice: Notice, sender: Sender) -> EmailMessage:
+    """The mail, or a bare one where outside text cannot be written as it should be.
+
+    Raises:
+        SettingMissing: when there is nobody to write to.
+    """
+    try:
+        mail = compose(notice, sender)
+        mail.as_bytes()  # only now are headers and bodies encoded
+    except SettingMissing:
+        raise
+    except Exception as error:
+        log.warning("a mail could not be written as usual: %s", type(error).__name__)
+        return compose_bare(notice, sender)
+    return mail
 
 
 def make_sure() -> None:
@@ -106,10 +135,10 @@ def _or_else(instead: Any, ask: Callable[..., Any], *arguments: Any) -> Any:
         return instead
 
 
-def _send(mail: object, sender: Sender) -> None:
+def _send(mail: EmailMessage, sender: Sender) -> None:
     for attempt in range(1, TRIES + 1):
         try:
-            return send(mail, sender)  # type: ignore[arg-type]
+            return send(mail, sender)
         except GroundworkError:
             if attempt == TRIES:
                 raise
@@ -123,7 +152,7 @@ def _sender() -> Sender:
     return Sender(
         url=resolve(Named(secret="groundwork-smtp-url")),
         sender=resolve(Named(variable="groundwork-alert-from")),
-        recipients=[one.strip() for one in resolve(Named(variable="groundwork-alert-to")).split(",")],
+        recipients=listed_addresses(resolve(Named(variable="groundwork-alert-to"))),
         slack=_optional(Named(secret="groundwork-alert-slack")),
         webhook=_optional(Named(secret="groundwork-alert-webhook")),
     )
@@ -139,16 +168,16 @@ def _optional(named: Named) -> str:
 
 
 def _secrets() -> list[str]:
-    """The values of all secrets that the catalog names, and passwords in them, as far as they are known."""
+    """The values of all secrets of the environment and of the catalog, and the passwords in them."""
     from urllib.parse import unquote, urlsplit
 
     from groundwork.catalog import load_catalog
 
-    values = []
+    values = secrets_of(os.environ)
     try:
         catalog = load_catalog(Settings().catalog)
     except GroundworkError:
-        return []
+        return values
     for named in _named(list(catalog.values())):
         if named.secret and (value := _optional(named)):
             password = urlsplit(value).password if "://" in value else None

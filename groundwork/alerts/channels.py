@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.message import EmailMessage
+from http.client import HTTPException
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -44,8 +45,11 @@ def send(mail: EmailMessage, sender: Sender) -> None:
         GroundworkError: when the server cannot be reached, or refuses.
     """
     with _mail_server(sender) as client:
-        client.send_message(mail)
-    log.info("mailed subject=%r recipients=%d", mail["Subject"], len(str(mail["To"]).split(",")))
+        refused = client.send_message(mail)
+    recipients = len(str(mail["To"]).split(","))
+    log.info("mailed subject=%r recipients=%d", mail["Subject"], recipients - len(refused))
+    if refused:
+        log.warning("the mail server refused some recipients, count=%d of=%d", len(refused), recipients)
 
 
 def reach(sender: Sender) -> None:
@@ -105,7 +109,7 @@ def post(mail: EmailMessage, facts: dict[str, Any], sender: Sender) -> list[Grou
         if url:
             try:
                 _post(url, said)
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, HTTPException) as error:
                 failed.append(
                     GroundworkError(
                         f"alert channel {urlsplit(url).hostname}",

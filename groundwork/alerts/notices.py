@@ -17,9 +17,14 @@ from typing import Any
 from groundwork.alerts.affected import Affected
 from groundwork.alerts.channels import Sender
 from groundwork.alerts.diagnosis import ADVICE, RUNBOOKS, runbook
+from groundwork.alerts.mail_text import addresses, ascii_text, body_text, header_text, sender_text
 from groundwork.alerts.masking import folded, masked
 from groundwork.alerts.silence import rough
 from groundwork.alerts.troubles import COMES_AND_GOES, Row, moment
+from groundwork.errors import SettingMissing
+
+LONGEST_LINE = 4000
+"""Characters of one log line that a mail holds."""
 
 
 @dataclass(frozen=True)
@@ -44,21 +49,54 @@ def compose(notice: Notice, sender: Sender) -> EmailMessage:
     """Write the mail, as plain text and as HTML."""
     first = notice.rows[0]
     mail = EmailMessage()
-    mail["Subject"] = subject(notice)
-    mail["From"] = sender.sender
-    mail["To"] = ", ".join(dict.fromkeys([*sender.recipients, *notice.owners]))
+    mail["Subject"] = header_text(masked(subject(notice), notice.secrets))
+    good, bad = _recipients(notice, sender)
+    mail["From"] = sender_text(sender.sender, good[0])
+    mail["To"] = ", ".join(good)
     mail["Message-ID"] = message_id(first, notice.recovered)
     if notice.recovered and first.message_id:
-        mail["In-Reply-To"] = mail["References"] = first.message_id
-    mail["X-Groundwork-Trouble"] = ", ".join(_ascii(row.trouble.key) for row in notice.rows)
+        mail["In-Reply-To"] = mail["References"] = ascii_text(first.message_id)
+    mail["X-Groundwork-Trouble"] = ", ".join(ascii_text(row.trouble.key) for row in notice.rows)
     mail["X-Groundwork-State"] = "recovered" if notice.recovered else "open"
     if first.trouble.run_id:
-        mail["X-Groundwork-Run"] = first.trouble.run_id
+        mail["X-Groundwork-Run"] = ascii_text(first.trouble.run_id)
     facts, lists = _facts(notice), _lists(notice)
-    lines = [folded(masked(line, notice.secrets)) for line in notice.log_lines]
-    mail.set_content(_plain(facts, lists, lines))
-    mail.add_alternative(_html(facts, lists, lines), subtype="html")
+    if bad:
+        facts = [*facts, ("Unsent to", f"{', '.join(bad)}: not a mail address")]
+    lines = [folded(masked(line, notice.secrets))[:LONGEST_LINE] for line in notice.log_lines]
+    mail.set_content(body_text(_plain(facts, lists, lines)))
+    mail.add_alternative(body_text(_html(facts, lists, lines)), subtype="html")
     return mail
+
+
+def compose_bare(notice: Notice, sender: Sender) -> EmailMessage:
+    """Write a mail of plain ASCII that says the least: for a notice that cannot be written otherwise."""
+    first = notice.rows[0]
+    state = "recovered" if notice.recovered else "open"
+    mail = EmailMessage()
+    mail["Subject"] = f"[Groundwork] {first.trouble.kind}, {state}: its mail could not be written as usual"
+    good, _ = _recipients(notice, sender)
+    mail["From"], mail["To"] = good[0], ", ".join(good)
+    mail["Message-ID"] = message_id(first, notice.recovered)
+    mail["X-Groundwork-State"] = state
+    what = [ascii(masked(row.trouble.what, notice.secrets)) for row in notice.rows]
+    mail.set_content("\n".join([*what, f"Since: {first.trouble.since!a}", ascii(notice.url)]))
+    return mail
+
+
+def _recipients(notice: Notice, sender: Sender) -> tuple[list[str], list[str]]:
+    """Who is written to, and what among the names is no address.
+
+    Raises:
+        SettingMissing: when nobody is left.
+    """
+    good, bad = addresses([*sender.recipients, *notice.owners])
+    if not good:
+        raise SettingMissing(
+            "GROUNDWORK_ALERT_TO", "holds no mail address that can be written to",
+            fix="write one address, or several separated by commas",
+        )  # fmt: skip
+    return good, bad
 
 
 def subject(notice: Notice) -> str:
@@ -117,6 +155,7 @@ def _facts(notice: Notice) -> Facts:
         part for part in (notice.run_name, f"({trouble.run_id})" if trouble.run_id else "") if part
     )
     flow = "/".join(part for part in (notice.flow, trouble.deployment) if part)
+    run, flow = masked(run, notice.secrets), masked(flow, notice.secrets)
     facts += [("Run", run), ("Flow", flow), ("Link", notice.url), ("Owner", ", ".join(notice.owners))]
     if not notice.recovered:
         facts += [("To do", ADVICE[trouble.kind]), ("Runbook", runbook(trouble.kind, notice.runbooks))]
@@ -144,10 +183,6 @@ def _lists(notice: Notice) -> Lists:
 
 def _time(at: datetime) -> str:
     return f"{at:%Y-%m-%d %H:%M:%S} UTC"
-
-
-def _ascii(text: str) -> str:
-    return text.encode("ascii", "replace").decode()
 
 
 def _plain(facts: Facts, lists: Lists, lines: Sequence[str]) -> str:

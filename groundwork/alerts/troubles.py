@@ -9,9 +9,11 @@ board as that, and is told when it can be, even if it is over by then.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime, timedelta
 from typing import Any, Literal
+
+from groundwork.alerts.mail_text import body_text
 
 Kind = Literal[
     "failed", "crashed", "timed out", "hung", "late", "never started", "paused", "stale", "too little",
@@ -49,6 +51,13 @@ class Trouble:
     """dbt's unique id of the test or model, if it is about one."""
     lasting: bool = True
     """False for a run that nobody will repeat: it is told once, and never as recovered."""
+
+    def __post_init__(self) -> None:
+        """Make every text fit for the board and for mails: names and messages come from outside."""
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if isinstance(value, str):
+                object.__setattr__(self, one.name, body_text(value))
 
 
 @dataclass

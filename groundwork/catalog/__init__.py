@@ -31,6 +31,7 @@ from groundwork.catalog.postgres import SlotLag as SlotLag
 from groundwork.catalog.rest import RestConnection, RestDeletions, RestEndpoint, check_parents
 from groundwork.durations import Duration
 from groundwork.errors import CatalogError
+from groundwork.mail_address import MailAddress
 from groundwork.paths import split_path
 
 _TYPE = re.compile(r"text|integer|float|boolean|date|timestamp|json|decimal\(\d{1,2},\d{1,2}\)")
@@ -77,7 +78,7 @@ class Owner(_Entry):
     """Who answers for a source, and gets its mail."""
 
     name: str
-    email: str = Field(pattern=r"[^@\s]+@[^@\s]+")
+    email: MailAddress
 
 
 class Column(_Entry):
