@@ -18,9 +18,10 @@ from groundwork.batch import OpenBatch
 from groundwork.bucket import Bucket
 from groundwork.errors import GroundworkError, StreamsQuarantined
 from groundwork.manifest import Manifest
+from groundwork.recall import recall_from
 from groundwork.scratch import scratch
 from groundwork.settings import Keep, Resolve
-from groundwork.sources import Cursors, Rows, Source, Undo, quarantined
+from groundwork.sources import Cursors, Recalling, Rows, Source, Undo, quarantined
 
 log = logging.getLogger(__name__)
 
@@ -141,6 +142,8 @@ def extract(
             again = () if full_refresh else refresh
             cursors = _forget(source, cursors, again)
             asked = [{"event": "full_refresh", "streams": sorted(again or entry.streams)}]
+        if isinstance(source, Recalling):
+            source.recall = recall_from(bucket, entry.source, state, draft)
         reading = source.read(cursors)
         longest, began = 0.0, started
         try:

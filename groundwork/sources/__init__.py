@@ -5,9 +5,9 @@ Sources know nothing of buckets and warehouses; `groundwork.extract` drives them
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import polars as pl
@@ -71,6 +71,19 @@ class Undo:
 
     They hold a part of a stream that cannot be read, or a beginning that does not go with what follows.
     """
+
+
+Recall = Callable[[str, str], Iterator["pa.RecordBatch"]]
+"""The rows (``record``, ``_request``) that earlier runs stored of an unfinished pull, by the stream and the
+``mark`` that its cursor holds as ``pull.mark``."""
+
+
+@runtime_checkable
+class Recalling(Protocol):
+    """A source that counts over all runs of a pull."""
+
+    recall: Recall | None
+    """Set before it is read."""
 
 
 class Source(Protocol):

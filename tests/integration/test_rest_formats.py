@@ -103,7 +103,7 @@ def test_csv_has_cursors_and_pages_like_json() -> None:
     finally:
         api.close()
     assert first.ids == ["1", "2", "3"] and second.records == []
-    assert api.queries[-1]["since"] == "2026-01-03"
+    assert api.queries[-1]["since"] == "2026-01-02"
 
 
 @pytest.mark.parametrize(

@@ -153,7 +153,7 @@ class FilesPull:
         if self._files.listing == "html":
             found = list(self._index_pages(request))
         else:
-            with closing(self._walk(pager, pager.first, 1, 0)) as pages:
+            with closing(self._walk(pager, {})) as pages:
                 entries = (self._listing.of_json(page.cut.records, request.url) for page in pages)
                 found = list(itertools.chain.from_iterable(entries))
         return list({file.name: file for file in found}.values())

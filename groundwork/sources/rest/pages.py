@@ -7,8 +7,9 @@ import dataclasses
 import hashlib
 import uuid
 from collections import deque
-from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 
@@ -16,8 +17,10 @@ from groundwork.catalog import RestStream
 from groundwork.sources.rest.auth import Access
 from groundwork.sources.rest.conditional import NONE, Validators
 from groundwork.sources.rest.contents import Contents
-from groundwork.sources.rest.paging import Guard, Pager, PagesAstray, Position, fingerprint
+from groundwork.sources.rest.moving import Progress
+from groundwork.sources.rest.paging import Guard, Pager, Position, fingerprint
 from groundwork.sources.rest.records import NOTHING, CutPage
+from groundwork.sources.rest.totals import Recalled, Tally
 from groundwork.sources.rest.transport import Answer, Client, Request
 
 
@@ -34,10 +37,14 @@ class Page:
     """Records received in this pull, this page's included."""
     request: str
     """What was asked and answered, as JSON without secrets."""
-    overlaps: int
+    overlaps: int = 0
     """Pages so far that repeat a record of the page before them."""
     capped: int = 0
     """Records of the largest page so far, if pages are smaller than asked for; else 0."""
+    progress: Mapping[str, Any] = field(default_factory=dict)
+    """What the API counted so far, for the place to go on from."""
+    doubt: str = ""
+    """Of the last page: why the pull may not be whole, though that is not certain."""
     unchanged: bool = False
     """The API says that nothing changed since the answer whose validators were sent."""
     validators: Validators = NONE
@@ -55,8 +62,10 @@ class PageReader:
         pager: Pager,
         where: str,
         validators: Validators = NONE,
+        recalled: Recalled | None = None,
     ) -> None:
         """Bring together what is asked, who asks, and what we have already."""
+        self._recalled = recalled
         self._stream, self._client, self._access = stream, client, access
         self._validators = validators
         asked = [stream.replication, fingerprint(stream)]
@@ -64,23 +73,23 @@ class PageReader:
         self._pager, self._where = pager, where
         self._cutter = Contents(stream)
 
-    async def walk(
-        self, position: Position, number: int, received: int, ahead: int
-    ) -> AsyncGenerator[Page, None]:
-        """Yield pages from a position on.
+    async def walk(self, pull: Mapping[str, Any], ahead: int) -> AsyncGenerator[Page, None]:
+        """Yield pages from a place on.
 
         Args:
-            position: of the first page to ask for.
-            number: what that page is called in messages, from 1.
-            received: records received before it in this pull.
+            pull: the place, see `groundwork.sources.rest.resume.place`; empty for the first page.
             ahead: most pages to have in flight or in hand.
 
         Raises:
-            SourceError: see `Client.ask`; `PagesAstray` when the pages lead nowhere.
+            SourceError: see `Client.ask`; `PagesAstray` when the pages lead nowhere, `NotWhole` when the
+                API counts other records.
         """
+        number: int = pull.get("page", 1)
         guard = Guard(self._stream, self._where)
+        tally = Tally(self._stream, self._where, pull, self._recalled)
+        progress = Progress(self._pager, tally, guard, self._where, pull)
         flying: deque[tuple[Position, asyncio.Task[tuple[Request, CutPage, Answer]]]] = deque()
-        at: Position | None = position
+        at: Position | None = pull.get("position", self._pager.first)
         short = True
         try:
             while at is not None:
@@ -93,19 +102,28 @@ class PageReader:
                     place = f"{self._where}, page {number + len(flying)}"
                     flying.append((guess, asyncio.create_task(self._fetch(guess, place))))
                 asked, cut, answer = await flying.popleft()[1]
-                received += len(cut.records)
                 short = len(cut.records) < self._stream.paging.size
-                following = None
+                following, doubt = None, ""
                 if not answer.unchanged:
-                    following = self._pager.after(at, cut, received, answer)
+                    following = self._pager.after(at, cut, progress.reached(cut), answer)
                     guard.check(cut, following)
+                    following = progress.following(at, cut, following)
+                    doubt = "" if following else tally.verdict()
                 yield Page(
-                    number, at, cut, following, received, self._describe(asked, answer, number),
-                    guard.overlaps, guard.capped, answer.unchanged, self._new_validators(asked, answer),
-                )  # fmt: skip
+                    number,
+                    at,
+                    cut,
+                    following,
+                    tally.received,
+                    self._describe(asked, answer, number),
+                    overlaps=guard.overlaps,
+                    capped=guard.capped,
+                    progress=progress.state,
+                    doubt=doubt,
+                    unchanged=answer.unchanged,
+                    validators=self._new_validators(asked, answer),
+                )
                 at, number = following, number + 1
-                if at is None:
-                    self._check_total(cut.total, received)
         finally:
             await _cancel(flying)
 
@@ -130,14 +148,6 @@ class PageReader:
             return self._validators
         found = Validators.of(request, answer, self._asked)
         return NONE if self._access.secrets.within(f"{found.etag} {found.last_modified}") else found
-
-    def _check_total(self, total: int | None, received: int) -> None:
-        if total is not None and received < total:
-            raise PagesAstray(
-                self._where, f"the pages held {received} records, but the API counts {total}",
-                why="pages were left out, or records vanished while we read",
-                fix="the next run reads them all again; if it stays, check paging",
-            )  # fmt: skip
 
     def _describe(self, request: Request, answer: Answer, number: int) -> str:
         redact = self._access.secrets.redact

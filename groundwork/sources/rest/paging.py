@@ -149,6 +149,18 @@ class Pager:
             return {"offset": position["offset"] + self._paging.size}
         return None
 
+    def before(self, position: Position, records: int, size: int) -> Position:
+        """The position some records before one that is found by counting.
+
+        Args:
+            position: a page's.
+            records: how many of them lie before it.
+            size: records of a page.
+        """
+        if self._paging.kind == "offset":
+            return {"offset": max(0, position["offset"] - records)}
+        return {"page": max(self._paging.first, position["page"] - -(-records // max(size, 1)))}
+
     def after(self, position: Position, page: CutPage, received: int, answer: Answer) -> Position | None:
         """The position that follows an answer; None at the end.
 
@@ -243,7 +255,6 @@ class Guard:
         self._mark_at = 1
         self._data = b""
         self._records: list[msgspec.Raw] = []
-        self._total: int | None = None
         self._largest, self._short = 0, False
         self.overlaps = 0
         """Pages that began with a record of the page before: records moved meanwhile."""
@@ -253,6 +264,15 @@ class Guard:
         """Records of the largest page, if pages are smaller than asked for; else 0."""
         asked = self._paging.size_parameter and self._largest < self._paging.size
         return self._largest if asked and self._short else 0
+
+    @property
+    def largest(self) -> int:
+        """Records of the largest page."""
+        return self._largest
+
+    def forget(self) -> None:
+        """Allow for pages that are read again on purpose."""
+        self._data, self._records, self._mark = b"", [], None
 
     def check(self, page: CutPage, following: Position | None) -> None:
         """Note an answered page and the position that follows.
@@ -267,7 +287,6 @@ class Guard:
                 why=f"it may not know {self._asked_by}",
                 fix="check paging against the API's manual",
             )  # fmt: skip
-        self._check_vanished(page.total)
         if page.records and self._has(page.records[0]):
             self.overlaps += 1
         self._data, self._records = page.data, page.records
@@ -297,16 +316,6 @@ class Guard:
         """Whether the page before held a record; a look at its bytes first, which is much cheaper."""
         text = bytes(record)
         return text in self._data and any(text == bytes(one) for one in self._records)
-
-    def _check_vanished(self, total: int | None) -> None:
-        """A page found by counting starts too far when records before it are gone meanwhile."""
-        before, self._total = self._total, total
-        if before is not None and total is not None and total < before and self._paging.kind in COUNTED:
-            raise PagesAstray(
-                self._where, f"{before - total} records vanished while we read: {before} were {total} later",
-                why="the pages after them moved, so others may have been left out",
-                fix="the next run reads them all again; a cursor or 'last_field' does not move",
-            )  # fmt: skip
 
 
 def fingerprint(stream: RestStream) -> Mapping[str, Any]:

@@ -16,16 +16,28 @@ from typing import Any
 
 import msgspec
 
+from groundwork import time_limit
 from groundwork.catalog import RestStream
 from groundwork.errors import SourceError
 from groundwork.sources import Rows
+from groundwork.sources.rest.astray import NotWhole, PagesAstray
 from groundwork.sources.rest.frames import OpenFrame
 from groundwork.sources.rest.pages import Page
-from groundwork.sources.rest.paging import Pager, PagesAstray, Part, fingerprint
+from groundwork.sources.rest.paging import Pager, Part, fingerprint
 from groundwork.sources.rest.parents import parts_of, waiting
 from groundwork.sources.rest.pull import Meter, Moved, Sizes, deleted_reader, paging_events
 from groundwork.sources.rest.refusals import Refused
-from groundwork.sources.rest.resume import PositionLost, State, Walk, digest_of, going_on, place
+from groundwork.sources.rest.resume import (
+    READINGS,
+    PositionLost,
+    State,
+    Walk,
+    digest_of,
+    going_on,
+    place,
+    read_again,
+    settle,
+)
 from groundwork.sources.rest.windows import DueWindows
 
 log = logging.getLogger(__name__)
@@ -107,13 +119,21 @@ class PartedPull:
         yield from self._commit(state(len(parts), {}), must=must)
 
     def _walked(self, part: Part, start: Mapping[str, Any]) -> Iterator[Page]:
-        try:
-            yield from going_on(self._name, self._walk, self._pager(part), start)
-        except PositionLost as lost:
-            self.tell("pull started over", str(lost))
-        else:
-            return
-        yield from self._walk(self._pager(part), self._pager(part).first, 1, 0)
+        """The pages of a part, read again until they are whole; what comes twice falls to the key."""
+        for left in reversed(range(READINGS)):
+            try:
+                for page in going_on(self._name, self._walk, self._pager(part), start):
+                    if page.doubt:
+                        settle(self._name, f"stream '{self._name}'", page.doubt, left, self._events)
+                    yield page
+                return
+            except PositionLost as lost:
+                self.tell("pull started over", str(lost))
+            except NotWhole as loss:
+                if not (left and self._stream.primary_key) or time_limit.is_near():
+                    raise
+                read_again(self._name, loss, self._events)
+            start, self._said = {}, hashlib.blake2b(digest_size=12)
 
     def _add(self, page: Page) -> None:
         self._pages, self._records = self._pages + 1, self._records + len(page.cut.records)
@@ -168,7 +188,7 @@ def all_pages(
     """The pages of one part after the other, as one."""
     for pager in pagers:
         try:
-            yield from walk(pager, pager.first, 1, 0)
+            yield from walk(pager, {})
         except SourceError as error:
             if not _is_gone(stream, error):
                 raise

@@ -18,16 +18,31 @@ import msgspec
 
 from groundwork import time_limit
 from groundwork.catalog import RestStream
-from groundwork.errors import SourceError
-from groundwork.sources import Rows
+from groundwork.errors import AnswerUnusable, SourceError
+from groundwork.sources import Rows, Undo
+from groundwork.sources.rest.astray import NotWhole, PagesAstray
 from groundwork.sources.rest.cursor import Edge, instants, keys
-from groundwork.sources.rest.frames import OpenFrame
+from groundwork.sources.rest.frames import OpenFrame, truncate_row
 from groundwork.sources.rest.pages import Page
-from groundwork.sources.rest.paging import Pager, PagesAstray, fingerprint
+from groundwork.sources.rest.paging import Pager, fingerprint
 from groundwork.sources.rest.records import FieldReader
-from groundwork.sources.rest.resume import PositionLost, State, Walk, began, digest_of, going_on, place
+from groundwork.sources.rest.resume import (
+    READINGS,
+    PositionLost,
+    State,
+    Walk,
+    began,
+    digest_of,
+    going_on,
+    place,
+    read_again,
+    settle,
+)
 
 log = logging.getLogger(__name__)
+
+_UNFINISHED = "unfinished"
+"""Marks the state of a stream without a key whose pull leads nowhere, though a part of it is committed."""
 
 
 @dataclass(frozen=True)
@@ -106,39 +121,86 @@ class IncrementalPull:
         self._field = FieldReader(stream, stream.cursor.field)
         self._asked = digest_of(msgspec.json.encode(fingerprint(stream), order="deterministic"))
         self._events: list[dict[str, Any]] = []
+        self._keyless = not stream.primary_key
+        self._again = 0
+        """Records of this pull that had been committed before, so far."""
+        self._committed = False
+        """Whether a part of this pull is committed."""
+        self._open = self._replaces = False
+        """Whether rows were handed on that are not committed, and whether they replace all that is."""
 
-    def read(self, state: Mapping[str, Any]) -> Iterator[Rows | Moved]:
+    def read(self, state: Mapping[str, Any]) -> Iterator[Rows | Moved | Undo]:
         """Yield rows, and the states to commit with them; the last one ends the pull.
 
         Raises:
             SourceError: after what was read before has been yielded with a state to go on from.
+            AnswerUnusable: when in each reading other records came than the API counts; the cursor stays.
         """
-        pull = state.get("pull")
-        if pull and pull.get("asked") != self._asked:
-            self._restart("the stream's entry in the catalog has changed")
-            state = began(state)
-        try:
-            yield from self._read(state)
-        except PositionLost as lost:
-            self._restart(str(lost))
-        else:
-            return
-        yield from self._read(began(state))
+        pull = state.get("pull") or {}
+        self._committed = bool(pull or state.get(_UNFINISHED))
+        if state.get(_UNFINISHED) or (pull and pull["asked"] != self._asked):
+            if pull:
+                self._restart("the stream's entry in the catalog has changed")
+            yield from self._over(state := began(state))
+        elif not pull and state:  # without a value: nothing came, or the first pull led nowhere
+            self._replaces = self._keyless and state.get("highest") is None
+        for left in reversed(range(READINGS)):
+            try:
+                yield from self._handed(self._read(state, left))
+                return
+            except PositionLost as lost:
+                self._restart(str(lost))
+            except NotWhole as loss:
+                if not left or time_limit.is_near():
+                    raise
+                read_again(self._name, loss, self._events)
+            yield from self._over(state := began(state))
+
+    def _handed(self, items: Iterator[Rows | Moved]) -> Iterator[Rows | Moved]:
+        """What a reading yields, after a truncate row where it replaces all there is."""
+        for item in items:
+            if isinstance(item, Rows) and self._replaces:
+                self._replaces = False
+                yield truncate_row(self._name)
+            self._open = isinstance(item, Rows)
+            yield item
 
     def _restart(self, why: str) -> None:
         log.warning("pull starts over stream=%s why=%r", self._name, why)
         self._events.append({"event": "pull started over", "stream": self._name, "why": why})
 
-    def _read(self, state: Mapping[str, Any]) -> Iterator[Rows | Moved]:
+    def _over(self, state: State) -> Iterator[Undo]:
+        """Let go of the rows of a reading that is not gone on with; without a key they would be there twice.
+
+        Raises:
+            AnswerUnusable: when some are committed, beside those of earlier pulls.
+        """
+        if self._open:
+            self._open = False
+            yield Undo()
+        if not (self._committed and self._keyless):
+            return
+        if state.get("highest") is not None:
+            raise AnswerUnusable(
+                self._where, "a pull starts over of which a part is committed",
+                why="without a key nobody can tell which of its records are new",
+                fix="set primary_key, or refresh the stream",
+            )  # fmt: skip
+        self._replaces = True
+
+    def _read(self, state: Mapping[str, Any], left: int) -> Iterator[Rows | Moved]:
         begun, pull = time.monotonic(), state.get("pull") or {}
-        edge = Edge(self._cursor, self._where, state, keyed=bool(self._stream.primary_key))
+        edge = Edge(self._cursor, self._where, state, keyed=not self._keyless)
         frame = OpenFrame(self._operation, deleted_reader(self._stream))
         meter, done = Meter(self._sizes), None
         midway, new, told = bool(pull), 0, False
+        self._again = pull.get("again", 0)
         try:
             for page in going_on(self._name, self._walk, self._new_pager(edge.since), pull):
                 new += self._add(frame, edge, page)
                 done = page
+                if page.doubt:
+                    settle(self._name, self._where, page.doubt, left, self._events)
                 if meter.frame_is_full(frame):
                     yield meter.rows(self._name, frame)
                 if meter.batch_is_full(frame) and self._resumable(page):
@@ -146,6 +208,7 @@ class IncrementalPull:
                         yield meter.rows(self._name, frame)
                     yield self._moved(self._unfinished(edge, page))
                     midway, meter = True, Meter(self._sizes)
+                    self._committed = True
                 elif meter.batch_is_full(frame) and page.following is not None and not told:
                     told = True
                     log.warning(
@@ -154,7 +217,9 @@ class IncrementalPull:
                     )  # fmt: skip
         except PagesAstray:
             if midway:  # what leads nowhere is not gone on with: the next run reads it all again
-                yield self._moved(began(state if pull else edge.state(finished=False)), must=True)
+                before = began(state if pull else edge.state(finished=False))
+                marked = self._keyless and before["highest"] is not None
+                yield self._moved({**before, _UNFINISHED: True} if marked else before, must=True)
             raise
         except SourceError:
             if done is not None and self._resumable(done):
@@ -181,7 +246,9 @@ class IncrementalPull:
         found = keys(texts, where)
         places = edge.new(page.cut.records, texts, found)
         frame.add(page.cut, page.request, places, instants(texts, found))
-        return len(page.cut.records) if places is None else len(places)
+        new = len(page.cut.records) if places is None else len(places)
+        self._again += len(page.cut.records) - new
+        return new
 
     def _resumable(self, page: Page) -> bool:
         """Whether the way on can be kept: there is one, and it tells no secret."""
@@ -189,7 +256,10 @@ class IncrementalPull:
         return page.following is not None and self._may_write(following)
 
     def _unfinished(self, edge: Edge, page: Page) -> State:
-        return {**edge.state(finished=False), "pull": {"asked": self._asked, **place(page)}}
+        return {
+            **edge.state(finished=False),
+            "pull": {"asked": self._asked, "again": self._again, **place(page)},
+        }
 
     def _moved(self, state: State, *, must: bool = False) -> Moved:
         events, self._events = self._events, []

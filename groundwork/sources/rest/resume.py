@@ -8,6 +8,8 @@ import logging
 from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Any
 
+from groundwork import time_limit
+from groundwork.sources.rest.astray import NotWhole
 from groundwork.sources.rest.pages import Page
 from groundwork.sources.rest.paging import Pager, Position
 from groundwork.sources.rest.refusals import Refused
@@ -15,8 +17,10 @@ from groundwork.sources.rest.refusals import Refused
 log = logging.getLogger(__name__)
 
 State = dict[str, Any]
-Walk = Callable[[Pager, Position, int, int], Generator[Page, None, None]]
-"""Pages from a position on: pager, position, number of the page, records received before."""
+Walk = Callable[[Pager, Mapping[str, Any]], Generator[Page, None, None]]
+"""Pages from a place on, see `place`; from the first when it is empty."""
+READINGS = 3
+"""How often a pull is read until it is whole."""
 
 _POSITION_UNKNOWN = (400, 404, 410, 422)
 """What APIs answer to a page position that they have forgotten."""
@@ -39,11 +43,11 @@ def going_on(name: str, walk: Walk, pager: Pager, pull: Mapping[str, Any]) -> It
         PositionLost: when the place is not there any more.
     """
     if not pull:
-        yield from walk(pager, pager.first, 1, 0)
+        yield from walk(pager, pull)
         return
     number = pull["page"]
     log.info("pull goes on stream=%s page=%d", name, number)
-    pages = walk(pager, pull["position"], number, pull["received"])
+    pages = walk(pager, pull)
     refused = False
     try:
         first = next(pages)
@@ -73,14 +77,46 @@ def place(page: Page) -> State:
     must be what it was.
     """
     assert page.following is not None
-    if page.following.keys() & {"page", "offset"}:
-        return {
-            "position": page.position,
-            "page": page.number,
-            "received": page.received - len(page.cut.records),
-            "digest": _page_digest(page),
-        }
-    return {"position": page.following, "page": page.number + 1, "received": page.received}
+    counted = page.following.keys() & {"page", "offset"}
+    if not counted or _at(page.following) <= _at(page.position):  # back, because records vanished
+        onward = {"page": page.number + 1, "received": page.received}
+        return {"position": page.following, **onward, **page.progress}
+    count = len(page.cut.records)
+    told: State = {"page": page.number, "received": page.received - count, "digest": _page_digest(page)}
+    progress = dict(page.progress)
+    if "reached" in progress:
+        progress["reached"] -= count
+    return {"position": page.position, **told, **progress}
+
+
+def _at(position: Position) -> Any:
+    """The number of a page or record."""
+    return next(iter(position.values()))
+
+
+def read_again(name: str, why: NotWhole, events: list[dict[str, Any]]) -> None:
+    """Note that a pull is read once more, because the API counts other records than came."""
+    log.warning("pull is read again stream=%s why=%r", name, why.what)
+    events.append({"event": "pull read again", "stream": name, "why": why.what})
+
+
+def settle(name: str, where: str, doubt: str, left: int, events: list[dict[str, Any]]) -> None:
+    """Have a pull read again that may not be whole; note it where each reading was like that.
+
+    Args:
+        name: of the stream.
+        where: source and stream, for messages.
+        doubt: why it may not be whole.
+        left: how many readings are left.
+        events: of the next commit.
+
+    Raises:
+        NotWhole: when readings are left.
+    """
+    if left and not time_limit.is_near():
+        raise NotWhole(where, doubt)
+    log.warning("records moved in each reading stream=%s why=%r", name, doubt)
+    events.append({"event": "records moved in each reading", "stream": name, "why": doubt})
 
 
 def digest_of(text: bytes) -> str:

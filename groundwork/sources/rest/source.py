@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
 from groundwork import catalog
 from groundwork.settings import Keep, KeepInDirectory, Resolve
-from groundwork.sources import Checkpoint, Cursors, Rows, Undo
+from groundwork.sources import Checkpoint, Cursors, Recall, Rows, Undo
 from groundwork.sources.rest.auth import Lookup, open_access
 from groundwork.sources.rest.background import BackgroundLoop
 from groundwork.sources.rest.conditional import NONE, Validators
@@ -21,10 +22,11 @@ from groundwork.sources.rest.expected import enough
 from groundwork.sources.rest.fields import Fields
 from groundwork.sources.rest.files import FilesPull, listing_stream
 from groundwork.sources.rest.pages import Page, PageReader
-from groundwork.sources.rest.paging import WHOLE, Pager, Part, Position
+from groundwork.sources.rest.paging import WHOLE, Pager, Part
 from groundwork.sources.rest.parents import Values, Waiting, parts_of
 from groundwork.sources.rest.parts import PartedPull, all_pages, read_children, read_windows
 from groundwork.sources.rest.pull import IncrementalPull, Moved, Sizes
+from groundwork.sources.rest.recalled import recalled_part
 from groundwork.sources.rest.resume import Walk, going_on
 from groundwork.sources.rest.transport import Client
 from groundwork.sources.rest.whole import Pages, WholePull
@@ -37,6 +39,8 @@ class RestSource:
 
     drafts = True
     """A whole table is one batch, and is gone on with where it was cut short."""
+    recall: Recall | None = None
+    """Gives back what earlier runs stored of a pull, so that its records can be counted."""
 
     def __init__(
         self,
@@ -181,11 +185,11 @@ class RestSource:
 
         if stream.files:
             listed = listing_stream(stream)
-            walk = self._walk(loop, client, listed, where, NONE, None)
+            walk = self._walk(loop, client, name, listed, where, NONE, None)
             files = FilesPull(name, stream, loop, client, self._access, walk, fields, where, self._sizes)
             return files.read(state)
         kept = NONE if stream.parent else Validators.kept(state)
-        walk = self._walk(loop, client, stream, where, kept, fields)
+        walk = self._walk(loop, client, name, stream, where, kept, fields)
         if stream.replication == "full_table":
             return self._whole(name, stream, pager, walk, may_write).read(state)
         if stream.windows or stream.parent:
@@ -214,21 +218,23 @@ class RestSource:
     ) -> Iterator[Rows | Moved | Undo]:
         where, secrets = f"{self._named(name)}, deletions", self._access.secrets
         asked = deletions_stream(stream)
-        walk = self._walk(loop, client, asked, where, NONE, None)
+        walk = self._walk(loop, client, name, asked, where, NONE, None)
         return IncrementalPull(
             name, asked, lambda since: Pager(asked, self._access, where, since), walk, where, self._sizes,
             lambda text: not secrets.within(text), "delete",
         ).read(state)  # fmt: skip
 
     def _walk(
-        self, loop: BackgroundLoop, client: Client, stream: catalog.RestStream, where: str, kept: Validators,
-        fields: Fields | None,
+        self, loop: BackgroundLoop, client: Client, name: str, stream: catalog.RestStream, where: str,
+        kept: Validators, fields: Fields | None,
     ) -> Walk:  # fmt: skip
         ahead = self._entry.connection.concurrent_requests
 
-        def walk(pager: Pager, position: Position, number: int, received: int) -> Generator[Page, None, None]:
-            reader = PageReader(stream, client, self._access, pager, where + pager.part.where, kept)
-            pages = _in_step(loop, reader.walk(position, number, received, ahead))
+        def walk(pager: Pager, pull: Mapping[str, Any]) -> Generator[Page, None, None]:
+            part = pager.part
+            recalled = self.recall and partial(recalled_part, self.recall, name, part.told)
+            reader = PageReader(stream, client, self._access, pager, where + part.where, kept, recalled)
+            pages = _in_step(loop, reader.walk(pull, ahead))
             if pager.part is WHOLE:  # a part may well be empty
                 pages = enough(pages, stream, where)
             return fields.watch(pages) if fields else pages

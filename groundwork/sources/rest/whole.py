@@ -13,14 +13,25 @@ from typing import Any
 
 import msgspec
 
+from groundwork import time_limit
 from groundwork.catalog import RestStream
 from groundwork.errors import AnswerUnusable, SourceError
 from groundwork.sources import Rows, Undo
+from groundwork.sources.rest.astray import NotWhole, PagesAstray
 from groundwork.sources.rest.frames import OpenFrame, truncate_row
 from groundwork.sources.rest.pages import Page
-from groundwork.sources.rest.paging import PagesAstray, fingerprint
+from groundwork.sources.rest.paging import fingerprint
 from groundwork.sources.rest.pull import Meter, Moved, Sizes, deleted_reader, paging_events
-from groundwork.sources.rest.resume import PositionLost, State, began, digest_of, place
+from groundwork.sources.rest.resume import (
+    READINGS,
+    PositionLost,
+    State,
+    began,
+    digest_of,
+    place,
+    read_again,
+    settle,
+)
 
 log = logging.getLogger(__name__)
 
@@ -52,10 +63,11 @@ class WholePull:
         self._sizes, self._may_write, self._why_not = sizes, may_write, why_not
         self._asked = digest_of(msgspec.json.encode(fingerprint(stream), order="deterministic"))
         self._events: list[dict[str, Any]] = []
+        self._restarts: list[dict[str, Any]] = []
+        """Events that stay, whatever becomes of a reading."""
         self._count, self._sent, self._told = 0, False, False
         self._said = _NOTHING
         """Digest of all records so far; "" once they are too many to be compared with the last pull's."""
-        self._frame, self._meter = OpenFrame("snapshot", deleted_reader(stream)), Meter(sizes)
 
     def read(self, state: Mapping[str, Any]) -> Iterator[Rows | Moved | Undo]:
         """Yield rows and the states to go on from, the last one whole.
@@ -64,28 +76,40 @@ class WholePull:
         says that nothing changed (304). A larger one is handed on before its end is known.
 
         Raises:
-            AnswerUnusable: when fewer records came than the tolerance allows; nothing is committed then.
+            AnswerUnusable: when fewer records came than the tolerance allows, or the API counts others in
+                each reading; nothing is committed then.
             SourceError: after what was read before has been kept.
         """
         pull = state.get("pull") or {}
         if pull and pull["asked"] != self._asked:
             yield from self._start_over("the stream's entry in the catalog has changed")
             state, pull = began(state), {}
-        try:
-            yield from self._read(began(state), pull)
-        except PositionLost as lost:
-            yield from self._start_over(str(lost))
-        else:
-            return
-        yield from self._read(began(state), {})
+        for left in reversed(range(READINGS)):
+            lost, loss = "", None
+            try:
+                yield from self._read(began(state), pull, left)
+                return
+            except PositionLost as error:
+                lost = str(error)
+            except NotWhole as error:
+                if not left or time_limit.is_near():
+                    raise
+                loss = error
+            if loss:
+                read_again(self._name, loss, self._restarts)
+            else:
+                yield from self._start_over(lost)
+            pull = {}
 
     def _start_over(self, why: str) -> Iterator[Undo]:
         log.warning("pull starts over stream=%s why=%r", self._name, why)
-        self._events.append({"event": "pull started over", "stream": self._name, "why": why})
+        self._restarts.append({"event": "pull started over", "stream": self._name, "why": why})
         yield Undo()
 
-    def _read(self, before: State, pull: Mapping[str, Any]) -> Iterator[Rows | Moved | Undo]:
+    def _read(self, before: State, pull: Mapping[str, Any], left: int) -> Iterator[Rows | Moved | Undo]:
         begun, page = time.monotonic(), None
+        self._frame, self._meter = OpenFrame("snapshot", deleted_reader(self._stream)), Meter(self._sizes)
+        self._events = list(self._restarts)
         self._count, self._sent, self._said = pull.get("records", 0), bool(pull), pull.get("said", _NOTHING)
         try:
             for page in self._pages(pull):
@@ -94,6 +118,8 @@ class WholePull:
                     yield Moved(before, [])
                     return
                 self._add(page)
+                if page.doubt:
+                    settle(self._name, self._where, page.doubt, left, self._events)
                 if self._meter.batch_is_full(self._frame) and self._resumable(page):
                     yield from self._kept(before, page)
                 elif self._meter.frame_is_full(self._frame):
