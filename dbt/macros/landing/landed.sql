@@ -17,8 +17,8 @@
     where {{ where }}
 {%- endmacro %}
 
-{#- DuckDB: one parse per record for all strings and numbers, one more if there are json columns. A record that is
-    no JSON gives nulls, hence no key: the test `keys_fit` tells. -#}
+{#- DuckDB: one parse per record for all texts, one more if there are json columns. A record that is no JSON gives
+    nulls, hence no key: the test `keys_fit` tells. -#}
 {% macro default__landed_records(landing, key, columns, where) -%}
     {%- set own = columns | rejectattr('of', 'defined') | list -%}
     {%- set others = columns | selectattr('of', 'defined') | list -%}
@@ -34,28 +34,46 @@
         {{ typed(text, column.type) if column.name in key else text }} as {{ column_name(column.name) }},
         {%- endfor %}
         {%- for column in jsons %}
-        nullif(cast(_jsons[{{ loop.index }}] as varchar), 'null') as {{ column_name(column.name) }},
+        nullif(_jsons[{{ loop.index }}], 'null') as {{ column_name(column.name) }},
         {%- endfor %}
         {{ columns_of('', metadata_columns()) }}
     from (
         select
-            try(json_extract_string({{ numbers_as_strings('landing_row.record') }}, [
-                {%- for column in texts %}{{ json_path(column.path) }}{{ ', ' if not loop.last }}{% endfor -%}
-            ])) as _texts,
+            {%- if texts %}
+            case when _marked then list_transform(_texts, lambda one: {{ text_of_marked('one') }}) else _texts end as _texts,
+            {%- endif %}
             {%- if jsons %}
-            try(json_extract(landing_row.record, [
-                {%- for column in jsons %}{{ json_path(column.path) }}{{ ', ' if not loop.last }}{% endfor -%}
-            ])) as _jsons,
+            case when _marked then list_transform(_jsons, lambda one: {{ json_of_marked('one') }}) else _jsons end as _jsons,
             {%- endif %}
             {%- for name in others | map(attribute='of') | unique %}
-            landing_row.{{ column_name(name) }},
+            {{ column_name(name) }},
             {%- endfor %}
-            {{ columns_of('landing_row', metadata_columns()) }}
+            {{ columns_of('', metadata_columns()) }}
         from (
-            select landing_row.* replace ({{ readable_record('landing_row.record') }} as record)
-            from {{ landing }} as landing_row
-            where {{ where }}
-        ) as landing_row
+            select
+                {%- if texts %}
+                try(json_extract_string(_record, [
+                    {%- for column in texts %}{{ json_path(column.path) }}{{ ', ' if not loop.last }}{% endfor -%}
+                ])) as _texts,
+                {%- endif %}
+                {%- if jsons %}
+                try(cast(json_extract(_record, [
+                    {%- for column in jsons %}{{ json_path(column.path) }}{{ ', ' if not loop.last }}{% endfor -%}
+                ]) as varchar[])) as _jsons,
+                {%- endif %}
+                marked_row.*
+            from (
+                select
+                    {{ has_rewritten_numbers('readable_row.record') }} as _marked,
+                    case when _marked then {{ with_marks('readable_row.record') }} else readable_row.record end as _record,
+                    readable_row.*
+                from (
+                    select landing_row.* replace ({{ readable_record('landing_row.record') }} as record)
+                    from {{ landing }} as landing_row
+                    where {{ where }}
+                ) as readable_row
+            ) as marked_row
+        ) as read_row
     ) as read_records
 {%- endmacro %}
 
@@ -63,59 +81,43 @@
     {%- set others = columns | selectattr('of', 'defined') | list %}
     select
         {%- for column in columns %}
-        {% set text = json_text(column_name(column.of), column.path) if column.of is defined
-            else "nullif(to_json(" ~ json_value('_json', column.path) ~ "), 'null')" if column.type == 'json'
+        {% set plain = 'to_json(' ~ json_value('_record', column.path) ~ ')' if column.type == 'json'
             else 'cast(' ~ json_value('_record', column.path) ~ ' as varchar)' -%}
+        {%- set read = json_of_marked(plain) if column.type == 'json' else text_of_marked(plain) -%}
+        {%- set text = json_text(column_name(column.of), column.path) if column.of is defined
+            else 'case when _marked then ' ~ read ~ ' else ' ~ plain ~ ' end' -%}
+        {%- set text = "nullif(" ~ text ~ ", 'null')" if column.type == 'json' else text -%}
         {{ typed(text, column.type) if column.name in key else text }} as {{ column_name(column.name) }},
         {%- endfor %}
         {{ columns_of('', metadata_columns()) }}
     from (
         select
-            try_parse_json({{ numbers_as_strings(readable_record('landing_row.record')) }}) as _record,
-            {%- if columns | selectattr('type', 'equalto', 'json') | list %}
-            try_parse_json({{ readable_record('landing_row.record') }}) as _json,
-            {%- endif %}
+            marked_row._marked,
+            try_parse_json(
+                case when marked_row._marked then {{ with_marks('marked_row.record') }} else marked_row.record end
+            ) as _record,
             {%- for name in others | map(attribute='of') | unique %}
-            landing_row.{{ column_name(name) }},
+            marked_row.{{ column_name(name) }},
             {%- endfor %}
-            {{ columns_of('landing_row', metadata_columns()) }}
-        from {{ landing }} as landing_row
-            where {{ where }}
+            {{ columns_of('marked_row', metadata_columns()) }}
+        from (
+            select
+                readable_row.record,
+                {{ has_rewritten_numbers('readable_row.record') }} as _marked,
+                {%- for name in others | map(attribute='of') | unique %}
+                readable_row.{{ column_name(name) }},
+                {%- endfor %}
+                {{ columns_of('readable_row', metadata_columns()) }}
+            from (
+                select
+                    {{ readable_record('landing_row.record') }} as record,
+                    {%- for name in others | map(attribute='of') | unique %}
+                    landing_row.{{ column_name(name) }},
+                    {%- endfor %}
+                    {{ columns_of('landing_row', metadata_columns()) }}
+                from {{ landing }} as landing_row
+                where {{ where }}
+            ) as readable_row
+        ) as marked_row
     ) as read_records
-{%- endmacro %}
-
-{#- JSON readers take numbers for numbers: DuckDB's turns 12345678901234567890.12 into 12345678901234567000.0 and
-    123.40 into 123.4, Snowflake's does the like. So records with a number they would not repeat letter for letter get
-    their numbers quoted first: strings are matched whole and kept, numbers are put between two marks, and marks
-    (U+0001, which no JSON text can hold) become quotes. Records without such a number are left alone: that is eight
-    times cheaper. -#}
-{% macro numbers_as_strings(text) -%}
-    {{ return(adapter.dispatch('numbers_as_strings')(text)) }}
-{%- endmacro %}
-
-{% macro default__numbers_as_strings(text) -%}
-    case
-        when regexp_matches({{ text }}, '[:,\[]\s*-?([0-9.]{16}|[0-9]+\.[0-9]*0[^0-9]|[0-9.]+[eE])')
-            then replace(replace(
-                regexp_replace(
-                    {{ text }}, '("(?:[^"\\]|\\.)*")|(-?[0-9][0-9.eE+-]*)', '\1' || chr(1) || '\2' || chr(1), 'g'
-                ),
-                chr(1) || chr(1), ''
-            ), chr(1), '"')
-        else {{ text }}
-    end
-{%- endmacro %}
-
-{#- The same; between dollar signs a backslash is a backslash, and there are no groups that do not count. -#}
-{% macro snowflake__numbers_as_strings(text) -%}
-    case
-        when regexp_like({{ text }}, $$.*[:,\[]\s*-?([0-9.]{16}|[0-9]+\.[0-9]*0[^0-9]|[0-9.]+[eE]).*$$, 's')
-            then replace(replace(
-                regexp_replace(
-                    {{ text }}, $$("([^"\\]|\\.)*")|(-?[0-9][0-9.eE+-]*)$$, $$\1$$ || chr(1) || $$\3$$ || chr(1)
-                ),
-                chr(1) || chr(1), ''
-            ), chr(1), '"')
-        else {{ text }}
-    end
 {%- endmacro %}
