@@ -173,7 +173,8 @@ def test_another_cluster_is_never_taken_for_an_upgraded_one(
     with pytest.raises(SlotLost, match="another database cluster"):
         source.run()
     source.upgraded_from = source.manifests[-1].cursors["_log"]["system"]
-    with pytest.raises(SlotLost, match="slot .* is gone"):
+    # An empty cluster of this version may end before or after the WAL that was read.
+    with pytest.raises(SlotLost, match="slot .* is gone|history went back"):
         source.run()
 
 
