@@ -27,6 +27,17 @@ class _Entry(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class RestRateLimit(_Entry):
+    """Headers by which an API tells its rate limit, where they are none of the common ones."""
+
+    reset: str = Field(min_length=1)
+    """Header that says when the limit is over: seconds from now, a time since 1970, or a date."""
+    unit: Literal["seconds", "milliseconds"] = "seconds"
+    """Of a number that counts from now; a time since 1970 is known by its size."""
+    remaining: str = ""
+    """Header that is 0 where nothing remains of the limit; a 403 with it is a limit."""
+
+
 class RestConnection(_Entry):
     """How to reach an HTTP API, and how gently. One budget for all streams of the source."""
 
@@ -42,6 +53,7 @@ class RestConnection(_Entry):
     """How often one request that failed is sent again (a rate limit is no failure)."""
     max_wait_seconds: float = Field(600, gt=0)
     """Longest time in all to wait for rate limits and failing answers within one run."""
+    rate_limit: RestRateLimit | None = None
 
 
 _KEYS: dict[str, tuple[list[str], list[str]]] = {

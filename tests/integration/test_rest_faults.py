@@ -159,6 +159,36 @@ def test_retry_after_is_honoured_in_both_forms(serve: Callable[..., Api], form: 
     assert 2 <= time.monotonic() - began < 6
 
 
+LIMITS: dict[str, tuple[int, Callable[[datetime], dict[str, str]]]] = {
+    "seconds": (429, lambda until: {"X-RateLimit-Reset": "2"}),
+    "epoch": (429, lambda until: {"X-RateLimit-Reset": str(int(until.timestamp()))}),
+    "epoch milliseconds": (429, lambda until: {"X-RateLimit-Reset": str(int(until.timestamp()) * 1000)}),
+    "date": (429, lambda until: {"X-RateLimit-Reset": format_datetime(until, True)}),
+    "403": (403, lambda until: {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "2"}),
+    "IETF": (429, lambda until: {"RateLimit": '"default";r=0;t=2'}),
+    "IETF, old form": (429, lambda until: {"RateLimit-Remaining": "0", "RateLimit-Reset": "2"}),
+    "milliseconds": (403, lambda until: {"X-Quota-Left": "0", "X-Quota-Reset": "2000"}),
+}
+
+
+@pytest.mark.parametrize("form", LIMITS)
+def test_a_limit_is_waited_for_whatever_header_tells_it(serve: Callable[..., Api], form: str) -> None:
+    status, headers = LIMITS[form]
+    refused_until: list[float] = []
+
+    async def limited(request: web.Request) -> web.Response:
+        now = datetime.now(UTC).replace(microsecond=0) - timedelta(days=1)
+        refused_until.append(time.monotonic() + 2)
+        until = headers(now + timedelta(seconds=2))
+        return answer({}, status, Date=format_datetime(now, True), **until)
+
+    api = serve(failing(1, limited))
+    quota = {"reset": "X-Quota-Reset", "unit": "milliseconds", "remaining": "X-Quota-Left"}
+    read = Read(RestSource(entry(api.url, PAGES, retries=0, rate_limit=quota), resolve))
+    assert len(read.ids) == len(BOOKS)
+    assert time.monotonic() >= refused_until[0]
+
+
 def test_a_rate_limit_never_counts_as_failure(serve: Callable[..., Api]) -> None:
     async def limited(request: web.Request) -> web.Response:
         return answer({}, 429, **{"Retry-After": "0"})

@@ -10,7 +10,8 @@ records     records cut out of a page of JSON as bytes; formats: NDJSON and CSV,
 files       a stream of files: each new or changed one is read once; listing: which there are
 fields      which fields records have, and what changed
 frames      pages as a frame
-transport   one request until it is answered; refusals: what other answers mean; pace: one budget for all
+transport   one request until it is answered; refusals: what other answers mean; limits: how long
+            to wait; pace: one budget for all
 conditional what the API said its answer was, so that it need not send it twice
 auth        where the API is and how it knows us; redaction: how that stays secret
 credentials from the catalog's ``auth`` to what signs requests: tokens (renewed), or signing (a hook)

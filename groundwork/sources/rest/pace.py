@@ -9,9 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 
 from groundwork.errors import SourceUnreachable
 
@@ -74,27 +71,3 @@ def back_off(attempt: int) -> float:
     """Seconds to wait after the n-th failure in a row (from 1): exponential, with jitter."""
     longest = min(LONGEST_BACK_OFF, FIRST_BACK_OFF * 2.0 ** min(attempt - 1, 16))
     return random.uniform(longest / 2, longest)
-
-
-def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
-    """Seconds the server asks us to wait, if it says so (RFC 9110 §10.2.3: seconds or a date).
-
-    A date is read against the server's own ``Date``, so that a clock that is off does no harm.
-    """
-    text = headers.get("Retry-After", "").strip()
-    if not text:
-        return None
-    if text.replace(".", "", 1).isdigit():
-        return float(text)
-    until = _http_date(text)
-    if until is None:
-        return None
-    return max(0.0, (until - (_http_date(headers.get("Date", "")) or now)).total_seconds())
-
-
-def _http_date(text: str) -> datetime | None:
-    try:
-        date = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    return date if date.tzinfo else date.replace(tzinfo=UTC)

@@ -12,8 +12,9 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from groundwork.catalog.rest import RestRateLimit
 from groundwork.errors import SourceRefused
-from groundwork.sources.rest.pace import retry_after
+from groundwork.sources.rest.limits import limit_of
 
 _PASSING = {408, 425, 500, 502, 503, 504, *range(520, 531)}
 """Statuses that say "try again"; 520 to 530 are Cloudflare's."""
@@ -61,23 +62,24 @@ class Failure:
     """What the refused request was signed with."""
 
 
-def failure_of(status: int, headers: Mapping[str, str], where: str) -> Failure:
+def failure_of(
+    status: int, headers: Mapping[str, str], where: str, declared: RestRateLimit | None = None
+) -> Failure:
     """What a status other than 2xx means.
 
     Args:
         status: of the answer.
         headers: of the answer; what they are called counts in any case of letters.
         where: the request it is about.
+        declared: the headers by which this API tells its limits, beside the common ones.
     """
     said = f"status {status}"
-    wait = retry_after(headers, datetime.now(UTC))
-    spent = headers.get("X-RateLimit-Remaining") == "0"
-    if status == 429 or (status == 503 and wait is not None):
-        return Failure(said, limited=True, wait=wait)
-    if status == 403 and (spent or wait is not None):  # GitHub's way of saying 429
-        return Failure(said, limited=True, wait=wait)
+    limit = limit_of(headers, datetime.now(UTC), declared)
+    # 403 is GitHub's way of saying 429; a reset alone stands in answers of every kind
+    if status == 429 or (status in (403, 503) and (limit.spent or limit.retry_after is not None)):
+        return Failure(said, limited=True, wait=limit.wait)
     if status in _PASSING:
-        return Failure(said, wait=wait)
+        return Failure(said, wait=limit.retry_after)
     if status in (401, 407):
         what, fix = "the API does not know us", "check the secret that connection.auth names"
     elif status == 403:

@@ -14,7 +14,7 @@ from typing import TypeVar
 import aiohttp
 from yarl import URL
 
-from groundwork.catalog.rest import RestConnection
+from groundwork.catalog.rest import RestConnection, RestRateLimit
 from groundwork.errors import AnswerUnusable, SourceError, SourceRefused, SourceUnreachable
 from groundwork.scratch import told
 from groundwork.sources.rest.auth import Access, Credential, Outgoing
@@ -94,6 +94,7 @@ class Client:
             pace: the budget to share; one of its own when None.
         """
         self._access, self._retries = access, connection.retries
+        self._limit = connection.rate_limit
         self.credential: Credential | None = None
         """What each request is signed with, beside what the access holds."""
         self.pace = pace or Pace(source, connection.requests_per_second, connection.max_wait_seconds)
@@ -238,7 +239,7 @@ class Client:
                         method, body = "GET", None
                     continue
                 if not _good(request, response.status):
-                    return await _failed(request, response, signature)
+                    return await _failed(request, response, signature, self._limit)
                 return Answer(
                     body=await _whole(request, response),
                     url=url,
@@ -288,9 +289,10 @@ def _good(request: Request, status: int) -> bool:
 
 
 async def _failed(
-    request: Request, response: aiohttp.ClientResponse, signature: Mapping[str, str] | None
-) -> Failure:
-    failure = failure_of(response.status, response.headers, request.where)
+    request: Request, response: aiohttp.ClientResponse, signature: Mapping[str, str] | None,
+    declared: RestRateLimit | None,
+) -> Failure:  # fmt: skip
+    failure = failure_of(response.status, response.headers, request.where, declared)
     failure.signature = signature
     if request.for_token and failure.refused:
         failure.refused.code = oauth_code(await _whole(request, response))
