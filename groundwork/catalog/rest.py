@@ -2,7 +2,7 @@ r"""The catalog's words for HTTP APIs: how they know us, how gently we ask, how 
 
 The vocabulary is dlt's (``json_link``, ``header_link``, ``offset`` …), because people know it. A *path* is
 dotted, from the top of the body or record; a dot that belongs to a key is written ``\.``, as in
-``@odata\.nextLink``.
+``@odata\.nextLink``. It leads through lists by ``[0]``, ``[-1]`` and ``[key=value]``.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, time, timedelta
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
 
 from groundwork.catalog.answers import Encoding, Expect, Files, Format
 from groundwork.catalog.auth import Auth, NoAuth, Value
 from groundwork.durations import Duration
+from groundwork.paths import answer_steps
 
 PLACEHOLDER = re.compile(r"\{parent\.([^{}]+)\}")
 """A field of the parent's record; dotted like every path."""
@@ -25,6 +26,17 @@ DAY = timedelta(days=1)
 
 class _Entry(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def checked_path(path: str) -> str:
+    """A path into an answer, or "" for none.
+
+    Raises:
+        ValueError: when it is no path.
+    """
+    if path:
+        answer_steps(path)
+    return path
 
 
 class RestRateLimit(_Entry):
@@ -58,8 +70,8 @@ class RestConnection(_Entry):
 
 _KEYS: dict[str, tuple[list[str], list[str]]] = {
     "single_page": ([], []),
-    "page_number": (["parameter"], ["first"]),
-    "offset": (["parameter", "size_parameter"], []),
+    "page_number": (["parameter"], ["first", "past_the_end"]),
+    "offset": (["parameter", "size_parameter"], ["past_the_end"]),
     "cursor": (["parameter"], ["next", "last_field"]),
     "header_cursor": (["parameter", "header"], []),
     "continue_object": (["next"], []),
@@ -68,7 +80,8 @@ _KEYS: dict[str, tuple[list[str], list[str]]] = {
 }
 """Keys that each paging kind cannot do without, and those that it may have beside what all may have."""
 _ANY_KIND = {
-    "kind", "more", "size_parameter", "size", "total", "total_header", "may_be_empty", "max_pages",
+    "kind", "more", "more_values", "end", "end_values", "size_parameter", "size", "total", "total_header",
+    "may_be_empty", "max_pages",
 }  # fmt: skip
 
 
@@ -89,7 +102,15 @@ class Paging(_Entry):
     last_field: str = ""
     """Path in the last record of a page to the next cursor (`cursor` only, instead of ``next``)."""
     more: str = ""
-    """Path in the body to a value that says whether more follows: false, null, 0 and "" say no."""
+    """Path in the body to a flag that says whether more follows: false, null, 0, "no" and "" say no."""
+    more_values: list[str] = []
+    """Texts by which `more` says that more follows, where it is no flag but a state."""
+    end: str = ""
+    """Path in the body to a flag of the opposite sense: this page is the last one."""
+    end_values: list[str] = []
+    """Texts by which `end` says so, where it is no flag but a state: ``[COMPLETE]``."""
+    past_the_end: list[Annotated[int, Field(ge=400, le=499)]] = []
+    """Statuses that mean, after at least one page, that the page before was the last one."""
     size_parameter: str = ""
     size: int = Field(100, ge=1)
     first: int = 1
@@ -102,6 +123,11 @@ class Paging(_Entry):
     """An empty page in the middle is no fault (APIs that filter after paging)."""
     max_pages: int = Field(1_000_000, ge=1)
 
+    @field_validator("next", "more", "end", "total", "last_field")
+    @classmethod
+    def _are_paths(cls, path: str) -> str:
+        return checked_path(path)
+
     @model_validator(mode="after")
     def _kind_has_what_it_needs(self) -> Paging:
         needed, allowed = _KEYS[self.kind]
@@ -113,6 +139,11 @@ class Paging(_Entry):
             raise ValueError(f"{key}: is not a key of kind '{self.kind}' (it has: {known})")
         if self.kind == "cursor" and bool(self.next) == bool(self.last_field):
             raise ValueError("next: kind 'cursor' needs either 'next' or 'last_field'")
+        if self.more and self.end:
+            raise ValueError("end: says the opposite of 'more'; name one of them")
+        for key in ("more", "end"):
+            if getattr(self, f"{key}_values") and not getattr(self, key):
+                raise ValueError(f"{key}_values: are values of '{key}', which is not given")
         if self.total and self.total_header:
             raise ValueError(
                 "total: stands in the body ('total') or in a header ('total_header'), not in both"
@@ -123,7 +154,7 @@ class Paging(_Entry):
 class RestCursor(_Entry):
     """What an incremental stream goes by."""
 
-    field: str
+    field: Annotated[str, AfterValidator(checked_path)]
     """Path in the record to its time or number of change."""
     parameter: str
     """Parameter that asks for records changed since. Each pull asks from one unit before the last value, so
@@ -262,17 +293,17 @@ class RestAnswer(_Entry):
     """Path to something that only a failed answer has, for APIs that say 200 to everything."""
     deleted: str = ""
     """Path in the record to what only deleted ones have, e.g. ``is_deleted`` or ``deleted_at``."""
+    deleted_values: list[str] = []
+    """Texts by which `deleted` says so, where all records have it: ``[cancelled]`` of ``status``."""
     keep_headers: list[str] = []
     """Headers of the answer that are kept with the request, e.g. ``ETag``, ``X-Request-Id``."""
     conditional: bool = True
     """Ask only for what changed since (If-None-Match, If-Modified-Since), where the API offers it."""
 
-    @field_validator("records")
+    @field_validator("records", "error", "deleted")
     @classmethod
-    def _no_blank_parts(cls, path: str) -> str:
-        if path and not all(path.split(".")):
-            raise ValueError("has an empty part; write keys with dots between them, e.g. data.items")
-        return path
+    def _are_paths(cls, path: str) -> str:
+        return checked_path(path)
 
 
 class RestEndpoint(RestQuestion, RestAnswer):
@@ -283,7 +314,7 @@ class RestEndpoint(RestQuestion, RestAnswer):
         if (self.records or self.error) and self.format != "json":
             raise ValueError("records: only 'format: json' has paths; leave out 'records' and 'error'")
         listed = self.files.records if self.files else self.records
-        for key in ("next", "more", "total"):
+        for key in ("next", "more", "end", "total"):
             if not listed and getattr(self.paging, key):
                 raise ValueError(
                     f"paging.{key}: the body itself is the array of records; where do they stand? "

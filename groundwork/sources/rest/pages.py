@@ -20,6 +20,7 @@ from groundwork.sources.rest.contents import Contents
 from groundwork.sources.rest.moving import Progress
 from groundwork.sources.rest.paging import Guard, Pager, Position, fingerprint
 from groundwork.sources.rest.records import NOTHING, CutPage
+from groundwork.sources.rest.refusals import Refused
 from groundwork.sources.rest.totals import Recalled, Tally
 from groundwork.sources.rest.transport import Answer, Client, Request
 
@@ -89,8 +90,9 @@ class PageReader:
         tally = Tally(self._stream, self._where, pull, self._recalled)
         progress = Progress(self._pager, tally, guard, self._where, pull)
         flying: deque[tuple[Position, asyncio.Task[tuple[Request, CutPage, Answer]]]] = deque()
+        last: Page | None
         at: Position | None = pull.get("position", self._pager.first)
-        short = True
+        short, last = True, None
         try:
             while at is not None:
                 if flying and flying[0][0] != at:  # guessed wrongly, e.g. a shorter page
@@ -101,7 +103,13 @@ class PageReader:
                         break
                     place = f"{self._where}, page {number + len(flying)}"
                     flying.append((guess, asyncio.create_task(self._fetch(guess, place))))
-                asked, cut, answer = await flying.popleft()[1]
+                try:
+                    asked, cut, answer = await flying.popleft()[1]
+                except Refused as refused:
+                    if last is None or not self._pager.ends_with(refused.status, last.cut):
+                        raise
+                    yield self._ended(last, tally.verdict())
+                    return
                 short = len(cut.records) < self._stream.paging.size
                 following, doubt = None, ""
                 if not answer.unchanged:
@@ -109,7 +117,7 @@ class PageReader:
                     guard.check(cut, following)
                     following = progress.following(at, cut, following)
                     doubt = "" if following else tally.verdict()
-                yield Page(
+                last = Page(
                     number,
                     at,
                     cut,
@@ -123,9 +131,21 @@ class PageReader:
                     unchanged=answer.unchanged,
                     validators=self._new_validators(asked, answer),
                 )
+                yield last
                 at, number = following, number + 1
         finally:
             await _cancel(flying)
+
+    def _ended(self, last: Page, doubt: str) -> Page:
+        """The end that a refusal of the page after the last one means: a page without records."""
+        return dataclasses.replace(
+            last,
+            number=last.number + 1,
+            position=last.following or {},
+            cut=NOTHING,
+            following=None,
+            doubt=doubt,
+        )
 
     async def _fetch(self, position: Position, where: str) -> tuple[Request, CutPage, Answer]:
         request = self._pager.request(position, where)

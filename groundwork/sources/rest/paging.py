@@ -187,10 +187,23 @@ class Pager:
             )  # fmt: skip
         if page.more and following is None:
             raise PagesAstray(
-                self._where, f"'{self._paging.more}' says that more follow, but not how to get there",
+                self._where, f"'{self._flag}' says that more follow, but not how to get there",
                 fix=f"check paging.{self._way}",
             )  # fmt: skip
         return following
+
+    def ends_with(self, status: int, page: CutPage) -> bool:
+        """Whether a refused page means that the page before it was the last one.
+
+        Args:
+            status: of the refusal.
+            page: what the page before it held.
+        """
+        return status in self._paging.past_the_end and page.more is not True
+
+    @property
+    def _flag(self) -> str:
+        return self._paging.more or self._paging.end
 
     @property
     def _way(self) -> str:
@@ -334,10 +347,12 @@ def fingerprint(stream: RestStream) -> Mapping[str, Any]:
             "cursor",
             "windows",
             "deleted",
+            "deleted_values",
         },
         mode="json",
+        exclude_defaults=True,  # a word that is new in the catalog changes no saved position
     )
-    asked["paging"].pop("max_pages")
+    asked.get("paging", {}).pop("max_pages", None)
     return asked
 
 

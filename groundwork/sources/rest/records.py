@@ -7,7 +7,6 @@ body; the cursor of each record costs a second one.
 
 from __future__ import annotations
 
-import operator
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,11 +15,12 @@ from typing import Any
 import msgspec
 import numpy as np
 import pyarrow as pa
-from msgspec import UNSET, Raw, UnsetType
+from msgspec import UNSET, Raw
 
 from groundwork.catalog import RestStream
 from groundwork.errors import AnswerUnusable
-from groundwork.paths import split_path
+from groundwork.paths import answer_steps, leading_keys, split_path
+from groundwork.sources.rest.answer_values import Paths, at, is_empty, says_yes, shape
 from groundwork.sources.rest.json_text import check_utf8, decoded, decoded_with_text, readable
 from groundwork.sources.rest.transport import Answer
 
@@ -62,21 +62,17 @@ class PageCutter:
     def __init__(self, stream: RestStream) -> None:
         """Compile a decoder that visits the named paths only."""
         paging = stream.paging
-        self._stream = stream
-        self._paths = {
-            name: split_path(path)
-            for name, path in {
-                "records": stream.records,
-                "error": stream.error or ("errors" if stream.query else ""),
-                "next": paging.next,
-                "more": paging.more,
-                "total": paging.total,
-            }.items()
-            if path
+        self._stream, self._paging = stream, paging
+        self._error = stream.error or ("errors" if stream.query else "")
+        named = {
+            "error": self._error,
+            "next": paging.next,
+            "flag": paging.more or paging.end,
+            "total": paging.total,
         }
-        leaves: dict[tuple[str, ...], Any] = dict.fromkeys(self._paths.values(), Raw)
-        leaves[self._paths.get("records", ())] = list[Raw]
-        self._decoder = msgspec.json.Decoder(_shape(leaves) if self._paths else list[Raw])
+        steps = {name: answer_steps(path) for name, path in named.items() if path}
+        records = answer_steps(stream.records) if stream.records else ()
+        self._paths = Paths({"records": records, **steps}, records="records")
 
     def cut(self, answer: Answer, where: str) -> CutPage:
         """Find the records and the way on.
@@ -88,20 +84,19 @@ class PageCutter:
         body = _json_body(answer, where)
         problem = ""
         try:
-            top, read = decoded_with_text(self._decoder, body, where)
+            top, read = decoded_with_text(self._paths.decoder, body, where)
+            found = self._paths.found(top)
         except msgspec.ValidationError as error:
             # Names of places and kinds of value, never values.
             problem = str(error).replace("`", "'")
         if problem:
             raise self._unlike(body, where, problem)
-        found = {name: _at(top, path) for name, path in self._paths.items()}
-        if not _no(found.get("error", UNSET)):
-            place = ".".join(self._paths["error"])
+        if not is_empty(found.get("error", UNSET)):
             raise AnswerUnusable(
-                where, f"the API answered {answer.status} with an error at '{place}'",
+                where, f"the API answered {answer.status} with an error at '{self._error}'",
                 fix="ask the same with a browser or curl to read it",
             )  # fmt: skip
-        records = found["records"] if "records" in self._paths else top
+        records = found["records"]
         if self._stream.null_is_empty and (records is None or (records is UNSET and not _looks_failed(body))):
             records = []
         if records is None or records is UNSET:
@@ -109,19 +104,26 @@ class PageCutter:
         read = bytes(read)
         if read is not body:
             records = _as_sent(records, read, body)
-        more, following = found.get("more", UNSET), found.get("next", UNSET)
         return CutPage(
             records=records,
             data=b"".join(records),
             body=read,
-            next=self._next(following, where),
-            more=None if "more" not in self._paths else not _no(more),
-            total=_as_count(found.get("total", UNSET), where) if "total" in self._paths else None,
+            next=self._next(found.get("next", UNSET), where),
+            more=self._more(found.get("flag", UNSET)),
+            total=_as_count(found["total"], where) if "total" in found else None,
         )
+
+    def _more(self, flag: Any) -> bool | None:
+        """Whether more follows; None where nothing says it."""
+        if self._paging.more:
+            return says_yes(flag, self._paging.more_values)
+        if self._paging.end and flag is not UNSET:
+            return not says_yes(flag, self._paging.end_values)
+        return None
 
     def _next(self, value: Any, where: str) -> str | None:
         if self._stream.paging.kind == "continue_object":
-            return None if _no(value) else bytes(value).decode()
+            return None if is_empty(value) else bytes(value).decode()
         return _as_text(value, where, "next")
 
     def _unlike(self, body: bytes, where: str, problem: str) -> AnswerUnusable:
@@ -145,13 +147,14 @@ class FieldReader:
 
     def __init__(self, stream: RestStream, field_path: str) -> None:
         """Compile a decoder for the field at a dotted path."""
-        self._path, self._name = split_path(field_path), field_path
-        self._records = split_path(stream.records)
-        record = _shape({self._path: Raw})
-        self._one = msgspec.json.Decoder(record)
-        self._value = operator.attrgetter(".".join("f0" for _ in self._path))
-        shape: Any = list[record]  # type: ignore[valid-type]
-        self._all = msgspec.json.Decoder(_shape({self._records: shape}) if self._records else shape)
+        self._name, self._values_saying_yes = field_path, stream.deleted_values
+        self._field = Paths({"": answer_steps(field_path)})
+        record = self._field.decoder.type
+        records = answer_steps(stream.records) if stream.records else ()
+        self._records = leading_keys(records)
+        self._by_record = self._records != records
+        """Records that stand below a list are decoded one by one, not with their page."""
+        self._all = msgspec.json.Decoder(shape({() if self._by_record else self._records: list[record]}))  # type: ignore[valid-type]
 
     def texts(self, page: CutPage, where: str) -> list[str | None]:
         """The field of each record as text: strings without their quotes, numbers digit for digit.
@@ -163,18 +166,19 @@ class FieldReader:
         return _plain(values) or [_as_text(value, where, self._name) for value in values]
 
     def flags(self, page: CutPage, where: str) -> list[bool]:
-        """Whether the field of each record says yes: something else than null, false, 0 and "".
+        """Whether the field of each record says yes, see `says_yes`.
 
         Raises:
             AnswerUnusable: when records are no objects.
         """
-        return [not _no(value) for value in self._values(page, where)]
+        return [says_yes(value, self._values_saying_yes) for value in self._values(page, where)]
 
     def _values(self, page: CutPage, where: str) -> list[Any]:
         if not page.records:
             return []
+        text = b"[" + b",".join(page.records) + b"]" if self._by_record else page.body
         try:
-            top = decoded(self._all, page.body, where)
+            top = decoded(self._all, text, where)
         except msgspec.ValidationError:
             top = None
         if top is None:
@@ -182,16 +186,13 @@ class FieldReader:
                 where, f"records are not objects with a '{self._name}'",
                 fix=f"check '{self._name}' in the catalog against a record of the API",
             )  # fmt: skip
-        records = _at(top, self._records)
-        try:
-            return list(map(self._value, records))
-        except AttributeError:  # a parent of the field is null or missing somewhere
-            return [_at(record, self._path) for record in records]
+        records = top if self._by_record else at(top, self._records)
+        return self._field.each("", records)
 
     def last(self, page: CutPage, where: str) -> str | None:
         """The field of the last record as text."""
         try:
-            value = _at(decoded(self._one, page.records[-1], where), self._path)
+            value = self._field.found(decoded(self._field.decoder, page.records[-1], where))[""]
         except msgspec.ValidationError:
             value = UNSET
         return _as_text(value, where, self._name)
@@ -203,7 +204,7 @@ class RecordReader:
     def __init__(self, paths: Sequence[str]) -> None:
         """Compile a decoder for the fields at dotted paths."""
         self._names, self._paths = paths, [split_path(path) for path in paths]
-        self._decoder = msgspec.json.Decoder(_shape(dict.fromkeys(self._paths, Raw)))
+        self._decoder = msgspec.json.Decoder(shape(dict.fromkeys(self._paths, Raw)))
 
     def texts(self, record: bytes, where: str) -> list[str | None]:
         """The fields as text; None for null, and for all when the record is no object.
@@ -216,36 +217,7 @@ class RecordReader:
         except msgspec.ValidationError:
             return [None] * len(self._paths)
         pairs = zip(self._names, self._paths, strict=True)
-        return [_as_text(_at(found, path), where, name) for name, path in pairs]
-
-
-def _shape(leaves: dict[tuple[str, ...], Any]) -> Any:
-    """A type that visits only these paths; whatever else stands in the JSON is skipped."""
-    if () in leaves:
-        return leaves[()]
-    children: dict[str, dict[tuple[str, ...], Any]] = {}
-    for path, leaf in leaves.items():
-        children.setdefault(path[0], {})[path[1:]] = leaf
-    names = {key: f"f{number}" for number, key in enumerate(children)}
-    fields: list[tuple[str, Any, Any]] = []
-    for key, below in children.items():
-        kind = _shape(below)
-        fields.append((names[key], kind if kind is Raw else kind | UnsetType | None, UNSET))
-    rename = {name: key for key, name in names.items()}
-    shape = msgspec.defstruct("Visited", fields, rename=rename, gc=False)
-    _NAMES[shape] = names
-    return shape
-
-
-_NAMES: dict[Any, dict[str, str]] = {}
-
-
-def _at(value: Any, path: tuple[str, ...]) -> Any:
-    for key in path:
-        if value is None or value is UNSET:
-            return value
-        value = getattr(value, _NAMES[type(value)][key])
-    return value
+        return [_as_text(at(found, path), where, name) for name, path in pairs]
 
 
 def _json_body(answer: Answer, where: str) -> bytes:
@@ -284,13 +256,6 @@ def _keys(body: bytes) -> list[str]:
 
 def _looks_failed(body: bytes) -> bool:
     return any(key.lower() in ("error", "errors", "message", "detail", "error_code") for key in _keys(body))
-
-
-def _no(value: Any) -> bool:
-    """Whether a value says no: not there, null, false, 0, "", [] or {}."""
-    if value is None or value is UNSET:
-        return True
-    return isinstance(value, Raw) and bytes(value) in (b"null", b"false", b"0", b'""', b"[]", b"{}")
 
 
 def _as_text(value: Any, where: str, name: str) -> str | None:
