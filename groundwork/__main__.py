@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from groundwork.catalog import AnySource, Catalog, PostgresSource, load_catalog
+from groundwork.catalog.names import column_problem
 from groundwork.commands.forget import add_forget, run_forget
 from groundwork.commands.keep import (
     add_compact,
@@ -153,6 +154,7 @@ def _live_problems(entry: AnySource) -> list[str]:
         "declared. It is landed; declare it to have it in staging."
         for stream, table in tables.items()
         for column in table.columns.keys() - entry.streams[stream].columns.keys()
+        if not column_problem(column)
     ]
 
 
@@ -173,12 +175,15 @@ def _discover(options: argparse.Namespace) -> int:
     if options.openapi or options.url:
         return _discover_api(options)
     from groundwork.discovery.tables import discover_postgres
+    from groundwork.sources.slot import second_name, slot_name
 
     if not options.secret:
         fix = "name the secret of a database's URL, or an API by --openapi or --url"
         raise CatalogError("discover", "needs --secret, --openapi or --url", fix=fix)
     url = resolve_from_environment(Named(secret=options.secret))
-    print(discover_postgres(url, options.source, options.secret, options.schema), end="")
+    ours = slot_name(options.source, Settings().bucket_url)
+    slots = (ours, second_name(ours))
+    print(discover_postgres(url, options.source, options.secret, options.schema, slots), end="")
     return 0
 
 

@@ -6,11 +6,10 @@ the file, the place in it, and a guess at what was meant.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal, get_args
 
 import yaml
 from pydantic import (
@@ -24,6 +23,7 @@ from pydantic import (
     model_validator,
 )
 
+from groundwork.catalog.column_types import PATTERN, column_type
 from groundwork.catalog.mistakes import first_mistake, guess
 from groundwork.catalog.names import NAME, RESERVED_SOURCES, alike, column_problem, one_table
 from groundwork.catalog.postgres import PostgresConnection
@@ -33,8 +33,6 @@ from groundwork.durations import Duration
 from groundwork.errors import CatalogError
 from groundwork.mail_address import MailAddress
 from groundwork.paths import split_path
-
-_TYPE = re.compile(r"text|integer|float|boolean|date|timestamp|json|decimal\(\d{1,2},\d{1,2}\)")
 
 
 def _name(text: str) -> str:
@@ -51,21 +49,13 @@ def _source_name(text: str) -> str:
     return text
 
 
-def _column_type(text: Any) -> str:
-    plain = str(text).replace(" ", "")
-    if not _TYPE.fullmatch(plain):
-        known = ["text", "integer", "decimal(p,s)", "float", "boolean", "date", "timestamp", "json"]
-        raise ValueError(f"{str(text)!r} is not a column type ({', '.join(known)}){guess(plain, known)}")
-    return plain
-
-
 Name = Annotated[
     str, AfterValidator(_name), WithJsonSchema({"type": "string", "pattern": f"^{NAME.pattern}$"})
 ]
 ColumnType = Annotated[
     str,
-    BeforeValidator(_column_type),
-    WithJsonSchema({"type": "string", "pattern": f"^({_TYPE.pattern})$"}),
+    BeforeValidator(column_type),
+    WithJsonSchema({"type": "string", "pattern": f"^({PATTERN})$"}),
 ]
 Replication = Literal["full_table", "incremental", "log_based"]
 
@@ -151,8 +141,9 @@ class Source(_Entry):
 class PostgresStream(Stream):
     """One table, read by snapshot and log, or whole each time."""
 
-    table: str = Field(pattern=r"[^.]+\.[^.]+")
-    """``schema.table`` as PostgreSQL stores the names."""
+    table: str = Field(pattern=r"[\s\S]\.[\s\S]")
+    """``schema.table`` as PostgreSQL stores the names; a name may hold dots itself, if no other table then
+    reads the same."""
 
     @model_validator(mode="after")
     def _replication_is_possible(self) -> PostgresStream:

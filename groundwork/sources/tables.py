@@ -144,7 +144,7 @@ def published(
         try:
             if described.table not in offered:
                 raise _not_offered(connection, entry, stream, offered, facts)
-            rows = offered[described.table]
+            rows = _of_one_table(entry, stream, offered[described.table])
             tables[stream] = _table(entry, stream, described, rows, facts, stream in known)
         except GroundworkError as error:
             bad[stream] = error
@@ -175,6 +175,21 @@ def _not_offered(
         f"catalog: {entry.source}.streams.{stream}.table",
         f"'{table}' is not in publication '{publication.name}'", why=why, fix=fix,
     )  # fmt: skip
+
+
+def _of_one_table(entry: PostgresSource, stream: str, rows: list[list[Any]]) -> list[list[Any]]:
+    """The rows of `_TABLES`, which are of one table.
+
+    Raises:
+        CatalogError: when two tables have names that read the same, because one holds a dot.
+    """
+    found = sorted({f"{quoted(row[0])}.{quoted(row[1])}" for row in rows})
+    if len(found) > 1:
+        raise CatalogError(
+            f"catalog: {entry.source}.streams.{stream}.table", f"may be {' and '.join(found)}",
+            fix="rename one of them, or leave the other out of the publication",
+        )  # fmt: skip
+    return rows
 
 
 def _table(
