@@ -22,6 +22,7 @@ from groundwork.settings import Resolve
 from groundwork.sources.rest.auth import Access, Lookup, open_access
 from groundwork.sources.rest.background import BackgroundLoop
 from groundwork.sources.rest.contents import Contents
+from groundwork.sources.rest.gate import problem_of
 from groundwork.sources.rest.paging import Pager
 from groundwork.sources.rest.transport import Answer, Client, CutOff, Request
 
@@ -54,6 +55,8 @@ def discover_url(url: str, source: str, resolve: Resolve, auth: Mapping[str, Any
     Raises:
         SourceError: when it cannot be read, or its answer holds no records.
     """
+    if problem := problem_of(url):
+        raise SourceError(f"source '{source}'", f"the address cannot be used: {problem}")
     asked = URL(url)
     secret = next((name for name in asked.query if _SECRET.search(name)), "")
     if secret or asked.password:

@@ -17,6 +17,7 @@ from groundwork.catalog.auth import ApiKeyAuth, Auth, BasicAuth, BearerAuth, Val
 from groundwork.catalog.rest import RestConnection
 from groundwork.errors import CatalogError
 from groundwork.settings import Named, Resolve
+from groundwork.sources.rest.gate import Gate, problem_of
 from groundwork.sources.rest.redaction import Secrets
 
 
@@ -81,6 +82,8 @@ class Access:
     secrets: Secrets = field(repr=False)
     key: str = "connection.base_url"
     """Where the address stands in the catalog."""
+    also: tuple[URL, ...] = ()
+    """Other addresses that the same client asks, by the catalog's word."""
 
     def signed(self, url: URL) -> URL:
         """The URL as it is sent: with the key in it, if that is where the API wants it."""
@@ -90,12 +93,10 @@ class Access:
         """A URL the API gave us, without the key that it may repeat."""
         return url.without_query_params(*self.query) if self.query else url
 
-    def ours(self, url: URL) -> bool:
-        """Whether a URL is on the host that may see our token."""
-        try:
-            return url.origin() == self.base.origin()
-        except ValueError:  # not even an address with a host
-            return False
+    @property
+    def gate(self) -> Gate:
+        """What each URL passes before it is sent."""
+        return Gate((self.base, *self.also), self.key)
 
 
 def open_access(connection: RestConnection, lookup: Lookup, where: str) -> Access:
@@ -103,9 +104,16 @@ def open_access(connection: RestConnection, lookup: Lookup, where: str) -> Acces
 
     Raises:
         SettingMissing: when a named value is not set.
-        CatalogError: when the base URL is not one, or carries a password.
+        CatalogError: when the base URL is not one, or carries a password or query.
     """
     base = URL(str(address(connection.base_url, lookup, where, "connection.base_url")).rstrip("/"))
+    if base.raw_query_string or base.raw_fragment:
+        raise CatalogError(
+            f"{where}: connection.base_url",
+            "carries a query or fragment",
+            why="each endpoint is a path below it",
+            fix="write what each request needs under parameters",
+        )
     headers = {name: lookup(text) for name, text in connection.headers.items()}
     query: dict[str, str] = {}
     _sign(connection.auth, lookup, headers, query)
@@ -145,13 +153,12 @@ def address(named: Value, lookup: Lookup, where: str, key: str) -> URL:
     """
     place = f"{where}: {key}"
     shown = named.name if isinstance(named, Named) else "as written"
-    try:
-        url = URL(lookup(named))
-        good = url.scheme in ("http", "https") and bool(url.host)
-    except ValueError:
-        good = False
-    if not good:
-        raise CatalogError(place, f"is not an http(s) address ({shown})", fix="write https://host/path")
-    if url.user or url.password:
+    text = lookup(named)
+    problem = problem_of(text)
+    if "@" in text.partition("://")[2].partition("/")[0]:
         raise CatalogError(place, "carries a user or password", fix="name them under auth: {kind: basic, …}")
-    return url
+    if problem:
+        raise CatalogError(
+            place, f"is not an http(s) address ({shown}): {problem}", fix="write https://host/path"
+        )
+    return URL(text)

@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from groundwork.sources.rest.auth import fits_header
 from groundwork.sources.rest.transport import Answer, Request
 
 STRONG_AFTER = timedelta(seconds=60)
@@ -34,8 +35,9 @@ class Validators:
     @classmethod
     def kept(cls, state: Mapping[str, Any]) -> Validators:
         """Those of a stream's state."""
-        kept = state.get("validators")
-        return cls(**kept) if kept else NONE
+        kept = state.get("validators") or {}
+        sound = all(isinstance(text, str) and fits_header(text) for text in kept.values())
+        return cls(**kept) if kept and sound else NONE
 
     @classmethod
     def of(cls, request: Request, answer: Answer, entry: bytes) -> Validators:

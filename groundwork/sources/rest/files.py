@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from yarl import URL
 
 from groundwork.catalog import RestStream
 from groundwork.catalog.answers import Expect
@@ -163,16 +162,18 @@ class FilesPull:
         seen = {request.url}
         while True:
             page = self._loop.run(self._client.ask(request, lambda answer: answer))
-            found, following = self._listing.of_html(page.body, page.url)
+            found, link = self._listing.of_html(page.body, page.url)
             yield from found
-            following = following or (URL(page.next_link) if page.next_link else None)
-            if following is None:
+            link = link or page.next_link or ""
+            if not link:
                 return
-            if following in seen or not self._access.ours(following):
+            following = self._access.gate.resolved(page.url, link, self._where, "the next page of the index")
+            if following in seen:
                 raise PagesAstray(
-                    self._where, "the index goes on at a page that was read already, or on another host",
+                    self._where,
+                    "the index goes on at a page that was read already",
                     fix="look at the index page with a browser",
-                )  # fmt: skip
+                )
             seen.add(following)
             request = dataclasses.replace(request, url=following)
 

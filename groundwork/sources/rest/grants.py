@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import dataclasses
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +21,7 @@ from groundwork.catalog.auth import (
     SessionLoginAuth,
     Value,
 )
-from groundwork.errors import AnswerUnusable, GroundworkError, SourceRefused
+from groundwork.errors import AnswerUnusable, CatalogError, GroundworkError, SourceRefused
 from groundwork.settings import Keep, Named
 from groundwork.sources.rest.auth import Access, Lookup, address, fits_header
 from groundwork.sources.rest.endpoints import FORM, TokenEndpoint, ask, parsed, seconds_of, token_of
@@ -138,8 +139,9 @@ class SessionLogin:
         form = auth.format == "form"
         self._body = urlencode(fields).encode() if form else msgspec.json.encode(fields)
         self._headers = {"Content-Type": FORM if form else "application/json"}
-        headers = base.headers if base.ours(self._url) else {}
-        self.access = Access(self._url, headers, {}, lookup.secrets, "connection.auth.login_url")
+        headers = base.headers if base.gate.covers(self._url) else {}
+        login = Access(self._url, headers, {}, lookup.secrets, "connection.auth.login_url")
+        self.access = login if self._logout is None else _leaving(login, self._logout, base, where)
 
     async def obtain(self, client: Client) -> Token:
         """See `Grant.obtain`."""
@@ -182,6 +184,24 @@ class SessionLogin:
         )
         if not await client.once(request):
             log.warning("not signed out of %s", self._where)
+
+
+def _leaving(login: Access, logout: URL, base: Access, where: str) -> Access:
+    """The access of a login that also signs out.
+
+    Raises:
+        CatalogError: when the session would be sent to a host that neither gave it nor takes it.
+    """
+    if login.gate.covers(logout):
+        return login
+    if base.gate.covers(logout):
+        return dataclasses.replace(login, also=(logout,))
+    raise CatalogError(
+        f"{where}: connection.auth.logout_url",
+        "is on another host than login_url and base_url",
+        why="the session goes nowhere else",
+        fix="write the address on one of those hosts",
+    )
 
 
 def _below(base: Access, named: Value, lookup: Lookup, where: str, key: str) -> URL:

@@ -15,9 +15,10 @@ from msgspec import Raw
 from yarl import URL
 
 from groundwork.catalog.answers import Files
-from groundwork.errors import AnswerUnusable, SourceRefused
+from groundwork.errors import AnswerUnusable
 from groundwork.paths import split_path
 from groundwork.sources.rest.auth import Access
+from groundwork.sources.rest.gate import AddressRefused
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Listing:
 
         Raises:
             AnswerUnusable: when an entry has no link.
-            SourceRefused: when a file is on another host.
+            AddressRefused: when a file is on another host, or its link is none.
         """
         for entry in entries:
             said = msgspec.json.decode(entry)
@@ -53,20 +54,13 @@ class Listing:
                     self._where, f"an entry of the listing has no link at '{self._files.link}'",
                     fix="check files.records and files.link against the listing",
                 )  # fmt: skip
-            url = listing.join(URL(link, encoded=True))
-            if not self._access.ours(url):
-                raise SourceRefused(
-                    self._where,
-                    f"a file is on another host ({url.scheme}://{url.host})",
-                    why="the token goes nowhere else",
-                    fix="if that host is right, write it in connection.base_url",
-                )
+            url = self._access.gate.resolved(listing, link, self._where, "a file")
             name = _at(said, self._files.name) if self._files.name else None
             versions = [_at(said, path) for path in self._files.version]
             yield from self._file(str(name or ""), url, listing, msgspec.json.encode(versions))
 
-    def of_html(self, body: bytes, listing: URL) -> tuple[list[File], URL | None]:
-        """The links of an index page that stay below it, and its next page if it names one (``rel="next"``).
+    def of_html(self, body: bytes, listing: URL) -> tuple[list[File], str]:
+        """The links of an index page that stay below it, and the link to its next page; "" without one.
 
         Raises:
             AnswerUnusable: when the page has no link at all.
@@ -81,11 +75,14 @@ class Listing:
         folder = listing.path.rpartition("/")[0] + "/"
         found: list[File] = []
         for link, beside in index.links:
-            url = listing.join(URL(link, encoded=True)).with_fragment(None)
-            inside = self._access.ours(url) and url.path.startswith(folder) and not url.path.endswith("/")
+            try:
+                url = self._access.gate.resolved(listing, link, self._where, "a file")
+            except AddressRefused:  # a page links to much that is no file of it
+                continue
+            inside = url.path.startswith(folder) and not url.path.endswith("/")
             if inside and url.path != listing.path:
                 found += self._file("", url, listing, " ".join(beside.split()).encode())
-        return found, listing.join(URL(index.next, encoded=True)) if index.next else None
+        return found, index.next
 
     def _file(self, name: str, url: URL, listing: URL, version: bytes) -> Iterator[File]:
         folder = listing.path.rpartition("/")[0] + "/"

@@ -17,7 +17,6 @@ from yarl import URL
 
 from groundwork.catalog import RestStream
 from groundwork.catalog.rest import PLACEHOLDER
-from groundwork.errors import SourceRefused
 from groundwork.paths import split_path
 from groundwork.sources.rest.astray import PagesAstray as PagesAstray
 from groundwork.sources.rest.auth import Access
@@ -107,7 +106,7 @@ class Pager:
         """The request for the page at a position."""
         url, parameters = self._url, {**self._parameters, **self._asking(position)}
         if "link" in position:
-            url, parameters = self._url.join(URL(position["link"], encoded=True)), {}
+            url, parameters = self._access.gate.stored(position["link"]), {}
         posts = self._stream.posts
         if not posts and parameters:
             url = url.update_query({name: _written(value) for name, value in parameters.items()})
@@ -172,7 +171,7 @@ class Pager:
 
         Raises:
             PagesAstray: when the answer contradicts itself.
-            SourceRefused: when the next link is on another host.
+            AddressRefused: when the next link is on another host, or no link.
         """
         following = self._following(position, page, answer)
         empty = not page.records
@@ -245,16 +244,8 @@ class Pager:
         )  # fmt: skip
 
     def _link(self, target: str, url: URL) -> Position:
-        following = url.join(URL(target, encoded=True))
-        if not self._access.ours(following):
-            raise SourceRefused(
-                self._where,
-                f"the next page is on another host ({following.scheme}://{following.host})",
-                why="the token goes nowhere else",
-                fix="if that host is right, write it in connection.base_url",
-            )
-        following = self._access.unsigned(following)
-        return {"link": following.raw_path_qs}
+        following = self._access.gate.resolved(url, target, self._where, "the next page")
+        return {"link": self._access.unsigned(following).raw_path_qs}
 
 
 class Guard:

@@ -10,6 +10,7 @@ from typing import Any
 
 from groundwork import time_limit
 from groundwork.sources.rest.astray import NotWhole
+from groundwork.sources.rest.gate import is_path
 from groundwork.sources.rest.pages import Page
 from groundwork.sources.rest.paging import Pager, Position
 from groundwork.sources.rest.refusals import Refused
@@ -46,6 +47,8 @@ def going_on(name: str, walk: Walk, pager: Pager, pull: Mapping[str, Any]) -> It
         yield from walk(pager, pull)
         return
     number = pull["page"]
+    if not _is_position(pull["position"]):
+        raise PositionLost(f"the stored place of page {number} is not one that this API gave")
     log.info("pull goes on stream=%s page=%d", name, number)
     pages = walk(pager, pull)
     refused = False
@@ -63,6 +66,16 @@ def going_on(name: str, walk: Walk, pager: Pager, pull: Mapping[str, Any]) -> It
         pages.close()
         raise PositionLost(f"page {number} has changed since, so records have moved")
     yield from pages
+
+
+_KINDS: dict[str, type] = {"page": int, "offset": int, "cursor": str, "continue": dict}
+
+
+def _is_position(position: Any) -> bool:
+    """Whether a stored position has the form that a pager writes; a link may lead to our own host only."""
+    if not isinstance(position, dict) or ("link" in position and not is_path(position["link"])):
+        return False
+    return all(isinstance(position[key], kind) for key, kind in _KINDS.items() if key in position)
 
 
 def began(state: Mapping[str, Any]) -> State:

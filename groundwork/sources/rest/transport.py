@@ -15,9 +15,10 @@ import aiohttp
 from yarl import URL
 
 from groundwork.catalog.rest import RestConnection, RestRateLimit
-from groundwork.errors import AnswerUnusable, SourceError, SourceRefused, SourceUnreachable
+from groundwork.errors import AnswerUnusable, SourceError, SourceUnreachable
 from groundwork.scratch import told
 from groundwork.sources.rest.auth import Access, Credential, Outgoing
+from groundwork.sources.rest.links import next_link
 from groundwork.sources.rest.pace import Pace, back_off
 from groundwork.sources.rest.refusals import Failure, Refused, failure_of, oauth_code
 
@@ -64,7 +65,7 @@ class Answer:
     content_type: str
     headers: Mapping[str, str] = field(repr=False)
     next_link: str | None
-    """Target of the ``Link`` header whose relation is ``next`` (RFC 8288), absolute."""
+    """Target of the ``Link`` header whose relation is ``next``, as it is written."""
     sent_at: datetime
     """When the request that was answered went out; earlier attempts are not told."""
     fetched_at: datetime
@@ -228,6 +229,7 @@ class Client:
     async def _send(self, request: Request) -> Answer | Failure:
         url, method, body = self._access.signed(request.url), request.method, request.body
         for _ in range(6):
+            url = self._access.gate.passed(url, request.where)
             headers, signature = await self._signed(request, method, url, body)
             sent_at = datetime.now(UTC)
             async with self._session.request(
@@ -246,7 +248,7 @@ class Client:
                     status=response.status,
                     content_type=response.content_type or "",
                     headers=response.headers,
-                    next_link=_next_link(response),
+                    next_link=next_link(response.headers.getall("Link", ())),
                     sent_at=sent_at,
                     fetched_at=datetime.now(UTC),
                 )
@@ -270,14 +272,12 @@ class Client:
         return {**headers, **signature}, signature
 
     def _redirected(self, request: Request, url: URL, response: aiohttp.ClientResponse) -> URL:
-        target = url.join(URL(response.headers.get("Location", ""), encoded=True))
-        if not self._access.ours(target):
-            raise SourceRefused(
-                request.where,
-                f"the API redirects to another host ({target.scheme}://{target.host})",
-                why="the token goes nowhere else",
-                fix=f"if that host is right, write it in {self._access.key}",
+        location = response.headers.get("Location", "")
+        if not location:
+            raise AnswerUnusable(
+                request.where, f"the API redirects us ({response.status}) and does not say where to"
             )
+        target = self._access.gate.resolved(url, location, request.where, "the target of a redirect")
         return self._access.signed(target)
 
 
@@ -325,12 +325,3 @@ async def _whole(request: Request, response: aiohttp.ClientResponse) -> bytes:
             )  # fmt: skip
         pieces.append(piece)
     return b"".join(pieces)
-
-
-def _next_link(response: aiohttp.ClientResponse) -> str | None:
-    if "Link" not in response.headers:
-        return None
-    for link in response.links.values():
-        if "next" in str(link.get("rel", "")).lower().split():
-            return str(link["url"])
-    return None
