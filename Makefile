@@ -1,6 +1,5 @@
 # The whole interface: `make help`.
 SHELL := /bin/bash
-UV_VERSION := 0.13.9
 UV := .tools/uv/bin/uv
 PYTHON := .venv/bin/python
 export UV_PROJECT_ENVIRONMENT := .venv
@@ -16,8 +15,10 @@ export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
-$(UV):
-	@python3 -m pip install -qq --disable-pip-version-check --root-user-action=ignore --target .tools/uv uv==$(UV_VERSION)
+# Version and hashes of uv are in one file, which the image's build uses too.
+$(UV): deployments/image/uv.txt
+	@python3 -m pip install -qq --disable-pip-version-check --root-user-action=ignore --upgrade --target .tools/uv --require-hashes --requirement $<
+	@touch $@
 
 .venv/.ready: $(UV) pyproject.toml uv.lock
 	@$(UV) sync --locked --quiet

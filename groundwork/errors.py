@@ -3,6 +3,7 @@
     GroundworkError
     ├── CatalogError            the catalog is wrong, or disagrees with what it describes
     ├── SettingMissing          a named secret, variable or setting has no value
+    ├── ParameterRefused        a run parameter has a value that is not allowed
     ├── BucketError             the bucket cannot be reached or refuses
     │   ├── KeyMissing          an object that must be there is not
     │   ├── KeyTaken            put-if-absent found the key taken
@@ -83,6 +84,10 @@ class CatalogError(GroundworkError):
 
 class SettingMissing(GroundworkError):
     """A named secret, variable or setting has no value."""
+
+
+class ParameterRefused(GroundworkError):
+    """A run parameter has a value that is not allowed."""
 
 
 class BucketError(GroundworkError):

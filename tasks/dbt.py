@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from prefect import task
 
+from groundwork.errors import ParameterRefused
+
 if TYPE_CHECKING:
     from groundwork.bucket import Bucket
     from groundwork.serving import served
@@ -40,21 +42,35 @@ def build(
 
     Returns:
         One record per node, none when nothing was new. ValueError, from prefect-dbt, names every node that
-        failed.
+        failed; ParameterRefused when a word of the selection is an option of dbt's.
     """
     from groundwork import idle
     from groundwork.settings import Settings
     from tasks.lookup import platform_bucket
 
+    selection = _selection(select)
     settings = Settings().into(into)
     if not full_refresh and idle.nothing_new(
         platform_bucket(settings), settings, *built_what(settings, select)
     ):
         log.info("nothing new to build select=%s", select or "everything")
         return []
-    arguments = [*BUILD, *(["--select", *select.split()] if select else [])]
+    arguments = [*BUILD, *selection]
     arguments += ["--full-refresh"] if full_refresh else []
     return _build(settings, select, arguments, copy_context() if task_per_node else Context())
+
+
+def _selection(select: str) -> list[str]:
+    # A person who may start runs chooses models. Options could name another target, profile or project.
+    words = select.split()
+    options = [word for word in words if word.startswith("-")]
+    if options:
+        raise ParameterRefused(
+            "transform, parameter select",
+            f"{options[0]!r} is an option of dbt, not a selection",
+            fix="name models only, such as 'stg_shop__orders+' or 'source:ops+'",
+        )
+    return ["--select", *words] if words else []
 
 
 def _build(settings: Settings, select: str, arguments: list[str], context: Context) -> list[dict[str, Any]]:

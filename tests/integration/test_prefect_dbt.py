@@ -99,3 +99,23 @@ def test_only_what_is_selected_is_built(small_platform: dict[str, str], tmp_path
     assert result.returncode == 0, result.stderr
     assert "built node=good status=success" in result.stderr
     assert "better" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    "select", ["--target=elsewhere", "good --profiles-dir /tmp", "-t elsewhere", "--vars {a: 1}"]
+)
+def test_a_selection_cannot_pass_options_to_dbt(
+    small_platform: dict[str, str], tmp_path: Path, select: str
+) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "flows.transform", select],
+        cwd=PROJECT,
+        env={**os.environ, **small_platform},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode != 0
+    assert "is an option of dbt, not a selection" in result.stderr
+    assert not (tmp_path / "home" / "target").exists()
+    assert not list(tmp_path.rglob("*.duckdb")), "nothing was built"

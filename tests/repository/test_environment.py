@@ -8,6 +8,7 @@ import re
 import socket
 import subprocess
 import sys
+import sysconfig
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -139,3 +140,19 @@ def test_a_part_of_the_suite_touches_nothing_that_the_environment_names(tmp_path
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     assert callers == []
     assert contents(place) == before
+
+
+def test_the_checkout_may_have_any_path_in_any_locale() -> None:
+    # Python reads .pth files in the encoding of the locale: under LC_ALL=C a path in one that is not ASCII
+    # would stop every command. The project is found without, from any directory.
+    for file in Path(sysconfig.get_path("purelib")).glob("*.pth"):
+        assert str(PROJECT) not in file.read_text(encoding="utf-8"), file.name
+    found = subprocess.run(
+        [sys.executable, "-c", "import groundwork; print(ascii(groundwork.__file__))"],
+        cwd="/",
+        env={"LC_ALL": "C", "PATH": os.defpath},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert found.stdout.strip() == ascii(str(PROJECT / "groundwork" / "__init__.py"))

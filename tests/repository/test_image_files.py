@@ -53,10 +53,12 @@ def test_dependencies_are_locked_with_hashes_and_compiled() -> None:
     assert "--require-hashes" in DOCKERFILE
 
 
-def test_the_image_is_built_by_the_uv_of_the_makefile() -> None:
-    wanted = re.search(r"^UV_VERSION := (\S+)$", (ROOT / "Makefile").read_text(), re.M)
-    pinned = re.search(r"^uv==(\S+)", (ROOT / "deployments/image/uv.txt").read_text(), re.M)
-    assert wanted and pinned and wanted[1] == pinned[1]
+def test_makefile_and_image_install_uv_from_one_file_of_hashes() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    rule = r"^\$\(UV\): deployments/image/uv.txt\n.*--require-hashes --requirement \$<"
+    assert re.search(rule, makefile, re.M)
+    assert "deployments/image/uv.txt" in DOCKERFILE
+    assert not re.search(r"uv==", makefile + DOCKERFILE), "a version without a hash"
 
 
 def test_it_runs_as_a_user_by_number_so_that_an_orchestrator_can_see_that_it_is_not_root() -> None:
