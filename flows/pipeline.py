@@ -10,7 +10,7 @@ from prefect import flow
 from flows.export_logs import export_logs
 from flows.ingest import ingest
 from flows.transform import transform
-from groundwork.errors import StreamsQuarantined
+from groundwork.errors import StreamsQuarantined, UpdatesRefused
 from tasks.catalog import read_sources
 
 
@@ -22,17 +22,17 @@ def pipeline() -> None:
     """
     with ThreadPoolExecutor(thread_name_prefix="ingest") as pool:
         runs = [pool.submit(copy_context().run, ingest, source) for source in read_sources()]
-    left_out = []
+    failed: list[Exception] = []
     for run in runs:
         try:
             run.result()
-        except StreamsQuarantined as error:  # all its other streams are loaded
-            left_out.append(error)
+        except (StreamsQuarantined, UpdatesRefused) as error:  # all that can be read is loaded
+            failed.append(error)
     transform()
     export_logs(settle_seconds=0)
     transform(select="source:ops+")
-    if left_out:
-        raise left_out[0]
+    if failed:
+        raise failed[0]
 
 
 if __name__ == "__main__":

@@ -257,7 +257,9 @@ def _extract(options: argparse.Namespace) -> int:
     report = extract(entry, source, bucket, full_refresh=everything, refresh=options.stream)
     for complaint in report.complaints:
         print(f"left out: {complaint}", file=sys.stderr)
-    return 1 if report.quarantined else 0
+    for complaint in report.refused:
+        print(f"the application's own {complaint}", file=sys.stderr)
+    return 1 if report.quarantined or report.refused else 0
 
 
 def _load(options: argparse.Namespace) -> int:

@@ -20,6 +20,7 @@
     │   ├── SourceLocked        another session of the source holds what we wait for, for too long
     │   ├── SlotLost            the replication slot cannot give what comes next
     │   ├── StreamsQuarantined  some streams cannot be read and are left out; all others were read
+    │   ├── UpdatesRefused      a publication makes the application's own UPDATE or DELETE fail
     │   ├── ProtocolError       bytes that are not what the protocol allows
     │   └── AnswerUnusable      an API answered something that is not data
     ├── PromiseBroken           what people read would change without notice
@@ -152,6 +153,10 @@ class SlotLost(SourceError):
 
 class StreamsQuarantined(SourceError):
     """Some streams cannot be read and are left out until they can be; all others were read and committed."""
+
+
+class UpdatesRefused(SourceError):
+    """PostgreSQL refuses an UPDATE or DELETE of the application, because of a publication. All was read."""
 
 
 class ProtocolError(SourceError):

@@ -16,12 +16,12 @@ from typing import Any
 from groundwork import catalog, drafts, manifest, time_limit
 from groundwork.batch import OpenBatch
 from groundwork.bucket import Bucket
-from groundwork.errors import GroundworkError, StreamsQuarantined
+from groundwork.errors import GroundworkError, StreamsQuarantined, UpdatesRefused
 from groundwork.manifest import Manifest
 from groundwork.recall import recall_from
 from groundwork.scratch import scratch
 from groundwork.settings import Keep, Resolve
-from groundwork.sources import Cursors, Recalling, Rows, Source, Undo, quarantined
+from groundwork.sources import Cursors, Harming, Recalling, Rows, Source, Undo, quarantined
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +39,8 @@ class Extracted:
     events: list[dict[str, Any]] = field(default_factory=list)
     quarantined: dict[str, dict[str, str]] = field(default_factory=dict)
     """Streams that are left out, each with ``since``, ``table`` and ``why``."""
+    refused: list[str] = field(default_factory=list)
+    """Statements of the application that fail now because of a publication of the source's tables."""
     slot: dict[str, Any] = field(default_factory=dict)
     """How much log the source held back for us, ``before`` and ``after``; ``concern`` if it is too much."""
     complete: bool = True
@@ -47,11 +49,19 @@ class Extracted:
     seconds: float = 0.0
 
     def insist(self) -> None:
-        """Fail if a stream was left out; to be called when all else is done.
+        """Fail if a stream was left out, or the application is harmed; to be called when all else is done.
 
         Raises:
-            StreamsQuarantined: naming each, since when and why.
+            UpdatesRefused: naming the tables whose UPDATE or DELETE fails, and each stream that was left out.
+            StreamsQuarantined: naming each stream, since when and why.
         """
+        if self.refused:
+            raise UpdatesRefused(
+                f"source '{self.source}'",
+                f"the application's own {'; '.join(self.refused)}",
+                why="; ".join(f"left out: {complaint}" for complaint in self.complaints),
+                fix="run `python -m groundwork doctor` and follow it now: the application fails until then",
+            )
         if self.quarantined:
             raise StreamsQuarantined(
                 f"source '{self.source}'",
@@ -182,6 +192,8 @@ def extract(
                 close()
     report.seconds = time.monotonic() - started
     report.slot = getattr(source, "standing", {})
+    if isinstance(source, Harming):
+        report.refused = source.refused
     if not report.complete:
         time_limit.cut_short()
         log.info("time is up source=%s the next run goes on", entry.source)

@@ -86,6 +86,14 @@ class Recalling(Protocol):
     """Set before it is read."""
 
 
+@runtime_checkable
+class Harming(Protocol):
+    """A source whose application our set-up can harm."""
+
+    refused: list[str]
+    """The application's statements that fail now because of a publication; known once it is read."""
+
+
 class Source(Protocol):
     """Anything that can be read from a position on.
 

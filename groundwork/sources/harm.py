@@ -10,17 +10,14 @@ from collections.abc import Collection, Iterator
 
 from groundwork.catalog import PostgresSource
 from groundwork.findings import Finding, doubtful, wrong
-from groundwork.sources.identity import Shown, columns_of, refusal, traits
+from groundwork.sources.identity import Shown, bare, columns_of, named
 from groundwork.sources.keys import SETUP
 from groundwork.sources.partitions import Part, trees
 from groundwork.sources.publication import Listing, listing
+from groundwork.sources.refusals import Refused, by_root, refused, some, trouble
 from groundwork.sources.setup import Plan, plan
+from groundwork.sources.statements import drop_table, publish_again
 from groundwork.sources.wire import Connection, quoted
-
-_NAMED = 5
-"""How many tables a finding names; the printed set-up names all."""
-
-_FAIL = "the application's own UPDATE and DELETE on it fail while it is published"
 
 
 def harm(
@@ -38,14 +35,13 @@ def harm(
     where = f"source '{entry.source}'"
     listed = listing(sql, entry.connection.publication, version)
     planned = plan(sql, entry, version, slots)
-    if listed.kinds & {"update", "delete"}:
-        yield from _failing(sql, version, listed, planned, where, what)
+    yield from _failing(sql, version, listed, planned, where, what)
     for table, names in planned.refused.items():
         if not names_shown(planned, table, listed):
             yield wrong(
                 what,
                 where,
-                f"{table} is not published yet; {_some(names)} would then lack an identity",
+                f"{table} is not published yet; {some(names)} would then lack an identity",
                 why="the application's own UPDATE and DELETE would fail",
                 fix=f"publish it only by its set-up: {SETUP}, which give it one first",
             )
@@ -86,52 +82,28 @@ def names_shown(planned: Plan, table: str, listed: Listing) -> bool:
 def _failing(
     sql: Connection, version: int, listed: Listing, planned: Plan, where: str, what: str
 ) -> Iterator[Finding]:
-    forest = trees(sql, listed.shown)
-    known = traits(sql, {p.oid for tree in forest.values() for p in tree}, version, listed.name, ())
-    for root, tree in forest.items():
-        shown = listed.shown[root]
-        failing: list[tuple[Part, str]] = []
-        for part in tree:
-            columns = columns_of(sql, part.oid) if shown.listed is not None or shown.row_filter else ()
-            if trouble := refusal(part, known[part.oid], shown, version, columns):
-                failing.append((part, trouble))
-        if failing:
-            part, trouble = failing[0]
-            if len(failing) > 1:
-                trouble += (
-                    f"; so it is with {len(failing) - 1} more: {_some([p.full_name for p, _ in failing[1:]])}"
-                )
-            top = next(part for part in tree if part.oid == root)
-            yield wrong(what, where, trouble, why=_FAIL, fix=_way_out(sql, part, top, shown, listed, planned))
+    for found in by_root(refused(sql, listed.name, version)):
+        first = found[0]
+        why = f"the application's own {' and '.join(first.commands)} on it fail while it is published"
+        yield wrong(what, where, trouble(found), why=why, fix=_way_out(sql, first, listed, planned))
 
 
-def _way_out(sql: Connection, part: Part, top: Part, shown: Shown, listed: Listing, planned: Plan) -> str:
-    publication, table = quoted(listed.name), f"{quoted(top.schema)}.{quoted(top.name)}"
-    out = (
-        f", or take it out: alter publication {publication} drop table {table};"
-        if top.oid in listed.tables
-        else ""
-    )
+def _way_out(sql: Connection, found: Refused, listed: Listing, planned: Plan) -> str:
+    if not bare(found.part) and found.publication != listed.name:
+        return f"let the owner of publication {quoted(found.publication)} change that: it is not ours"
+    (top,) = (part for part in trees(sql, [found.root])[found.root] if part.oid == found.root)
+    table, shown = named(top), listed.shown[found.root]
+    out = f", or take it out: {drop_table(listed.name, table)}" if top.oid in listed.tables else ""
     for left in planned.left_out:
         if left.table == top.full_name and left.fix:
             return left.fix + out
     if shown.listed is None:
         return SETUP + out
-    columns = (
-        "" if part.identity == "f" else " (" + ", ".join(map(quoted, _with_identity(sql, part, shown))) + ")"
-    )
-    kept = f" where ({shown.row_filter})" if shown.row_filter else ""
-    return (
-        f"publish these too: begin; alter publication {publication} drop table {table}; "
-        f"alter publication {publication} add table {table}{columns}{kept}; commit;{out}"
-    )
+    columns = [] if found.part.identity == "f" else _with_identity(sql, found.part, shown)
+    again = publish_again(listed.name, table, columns, shown.row_filter)
+    return f"publish these too: {again}{out}"
 
 
 def _with_identity(sql: Connection, part: Part, shown: Shown) -> list[str]:
     listed = {*(shown.listed or ()), *part.identified_by}
     return [name for name in columns_of(sql, part.oid) if name in listed]
-
-
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more

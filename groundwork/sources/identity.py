@@ -8,7 +8,6 @@ one that names an index is never changed, a primary key only when nobody else re
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -23,8 +22,8 @@ class Traits:
     owner: str
     key: tuple[str, ...]
     """The primary key's columns; none when it is deferrable."""
-    stored: bool
-    """Whether it has stored generated columns."""
+    stored: tuple[str, ...]
+    """Its stored generated columns."""
     virtual: bool
     """Whether it has virtual generated columns, which are never published (18 and later)."""
     consumers: tuple[str, ...]
@@ -40,6 +39,8 @@ class Shown:
     row_filter: str = ""
     generated: bool = True
     """Whether stored generated columns are published."""
+    reads: tuple[str, ...] = ()
+    """The columns that the row filter reads."""
 
 
 _TRAITS = """
@@ -68,7 +69,7 @@ select cast(c.oid as bigint), cast(pg_get_userbyid(c.relowner) as text), (
             and array_position(cast(i.indkey as int2[]), k.attnum) < i.indnkeyatts  -- counts from 0
         where i.indrelid = c.oid and i.indisprimary and i.indisvalid and i.indimmediate
     ),
-    exists (select from pg_attribute a
+    (select cast(array_agg(a.attname) as text[]) from pg_attribute a
         where a.attrelid = c.oid and not a.attisdropped and a.attgenerated = 's'),
     exists (select from pg_attribute a
         where a.attrelid = c.oid and not a.attisdropped and a.attgenerated = 'v'),
@@ -103,7 +104,7 @@ def traits(
         slots=list(slots),
     )
     return {
-        oid: Traits(owner, tuple(key or ()), stored, virtual, tuple(consumers))
+        oid: Traits(owner, tuple(key or ()), tuple(stored or ()), virtual, tuple(consumers))
         for oid, owner, key, stored, virtual, consumers in found
     }
 
@@ -123,7 +124,7 @@ def bare(part: Part) -> bool:
     return part.logged and not works(part)
 
 
-def refusal(part: Part, of: Traits, shown: Shown, version: int, columns: Sequence[str]) -> str:
+def refusal(part: Part, of: Traits, shown: Shown, version: int) -> str:
     """Why PostgreSQL refuses updates of a table that is published in this way; empty when it does not.
 
     Args:
@@ -131,35 +132,33 @@ def refusal(part: Part, of: Traits, shown: Shown, version: int, columns: Sequenc
         of: its traits.
         shown: how the publication shows it, or the partitioned table it belongs to.
         version: the server's.
-        columns: its columns without generated ones; needed for a column list or a row filter.
     """
     name, listed = named(part), shown.listed
     if not part.logged:
         return ""
     if not works(part):
         return f"table {name} has no replica identity"
-    full = part.identity == "f"
-    kept = set(columns) if full else set(part.identified_by)
+    if part.identity == "f":
+        return _refusal_of_whole_rows(name, of, shown, version)
+    kept = set(part.identified_by)
     if listed is not None and (lacking := sorted(kept - set(listed))):
         return f"{name}'s column list lacks {', '.join(lacking)} of its replica identity"
-    if listed is not None and full:
-        return f"{name} has a column list, and its replica identity is full, which allows none"
-    if version >= 180000 and full and of.virtual:
-        return f"{name} has virtual generated columns, and its replica identity is full, which allows none"
-    if version >= 180000 and full and of.stored and not shown.generated:
-        return f"{name} has generated columns in its replica identity, and the publication lacks them"
-    if foreign := sorted(columns_read(shown.row_filter, columns) - kept):
+    hidden = sorted(kept & set(of.stored))
+    if version >= 180000 and listed is None and hidden and not shown.generated:
+        return f"{name}'s replica identity has {', '.join(hidden)}, a generated column that is not published"
+    if foreign := sorted(set(shown.reads) - kept):
         return f"{name}'s row filter reads {', '.join(foreign)}, not in its replica identity"
     return ""
 
 
-def columns_read(row_filter: str, columns: Sequence[str]) -> set[str]:
-    """The columns that a row filter, as PostgreSQL prints it, reads."""
-    code = re.sub(r"'(?:[^']|'')*'", "''", row_filter)
-    words = {
-        word.strip('"').replace('""', '"') for word in re.findall(r'"(?:[^"]|"")+"|[\w$]+(?!\w*\()', code)
-    }
-    return words & set(columns)
+def _refusal_of_whole_rows(name: str, of: Traits, shown: Shown, version: int) -> str:
+    if shown.listed is not None:
+        return f"{name} has a column list, and its replica identity is full, which allows none"
+    if version >= 180000 and of.virtual:
+        return f"{name} has virtual generated columns, and its replica identity is full, which allows none"
+    if version >= 180000 and of.stored and not shown.generated:
+        return f"{name} has generated columns in its replica identity, and the publication lacks them"
+    return ""
 
 
 def columns_of(sql: Connection, oid: int) -> list[str]:

@@ -8,6 +8,7 @@ See docs/change-capture.md.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Generator, Iterator
 from contextlib import closing, contextmanager
 from typing import Any
@@ -21,10 +22,13 @@ from groundwork.sources.changes import checked_position, read_log
 from groundwork.sources.partitions import forgets_attachments
 from groundwork.sources.quarantine import hold, let_back, of_one_table, unreadable
 from groundwork.sources.reading import LOG, Reading
+from groundwork.sources.refusals import complaints, refused
 from groundwork.sources.shapes import attached, reshaped
 from groundwork.sources.snapshot import history, whole_table
 from groundwork.sources.tables import Table, published
 from groundwork.sources.wire import Connection
+
+log = logging.getLogger(__name__)
 
 _ROUNDS = 3
 """How often a run looks again at tables whose shape changed while it read."""
@@ -46,6 +50,8 @@ class PostgresSource:
         self._held: Connection | None = None
         self.standing: dict[str, Any] = {}
         """How much log the server holds back for us: ``before`` the run and ``after`` it."""
+        self.refused: list[str] = []
+        """Statements of the application that fail now because of a publication, see `refusals`."""
 
     def read(self, cursors: Cursors) -> Iterator[Rows | Checkpoint | Undo]:
         """Yield snapshots of what has none yet, then the log until caught up.
@@ -60,6 +66,14 @@ class PostgresSource:
             yield from retention.released(reading, sql)
             yield from self._rounds(reading, sql)
             retention.after(reading, sql)
+            self.refused = self._harm(sql)
+
+    def _harm(self, sql: Connection) -> list[str]:
+        version = int(sql.run("select current_setting('server_version_num')")[0][0])
+        found = complaints(refused(sql, self._entry.connection.publication, version))
+        for complaint in found:
+            log.error("the application's statements fail source=%s: %s", self._entry.source, complaint)
+        return found
 
     def concern(self, cursors: Cursors) -> tuple[str, bool]:
         """What is to be feared of the slot, and whether it is past its policy; nothing without a slot."""

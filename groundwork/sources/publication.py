@@ -96,8 +96,23 @@ class Listing:
         return self.everything or oid in self.tables or schema in self.schemas
 
 
+FILTER_READS = """(
+    select cast(array_agg(a.attname) as text[]) from pg_attribute a
+    where r.prqual is not null and a.attrelid = r.prrelid and a.attnum in (
+        select d.refobjsubid from pg_depend d
+        where d.classid = cast('pg_publication_rel' as regclass) and d.objid = r.oid
+            and d.refclassid = cast('pg_class' as regclass) and d.refobjid = r.prrelid and d.refobjsubid > 0
+        group by d.refobjsubid
+        having count(*) > case when d.refobjsubid = any(cast(r.prattrs as int2[])) then 1 else 0 end
+    )
+)"""
+"""The columns that the row filter of a row ``r`` of `pg_publication_rel` reads (15 and later).
+
+PostgreSQL keeps a dependency for each column of the filter, and one more for each of the column list.
+"""
+
 _SHOWN = """
-select cast(c.oid as bigint), {listed}, {filter}
+select cast(c.oid as bigint), {listed}, {filter}, {reads}
 from pg_publication_tables t
 join pg_namespace n on n.nspname = t.schemaname
 join pg_class c on c.relnamespace = n.oid and c.relname = t.tablename
@@ -137,15 +152,29 @@ def listing(connection: Connection, name: str, version: int) -> Listing:
     query = _SHOWN.format(
         listed="case when r.prattrs is not null then t.attnames end" if newer else "null",
         filter="t.rowfilter" if newer else "null",
+        reads=FILTER_READS if newer else "null",
     )
     shown = {
-        oid: Shown(None if listed is None else tuple(listed), row_filter or "", with_generated)
-        for oid, listed, row_filter in connection.run(query, name=name)
+        oid: Shown(
+            None if listed is None else tuple(listed), row_filter or "", with_generated, tuple(reads or ())
+        )
+        for oid, listed, row_filter, reads in connection.run(query, name=name)
     }
     return Listing(
         name, True, owner, publication.kinds, publication.via_root, with_generated, everything,
         frozenset(oid for (oid,) in tables), frozenset(schema for (schema,) in schemas), shown,
     )  # fmt: skip
+
+
+def shown_tables(connection: Connection, name: str) -> list[int]:
+    """The OIDs of the tables that a publication shows to a reader; none when there is no such publication."""
+    found = connection.run(
+        "select cast(c.oid as bigint) from pg_publication_tables t"
+        " join pg_namespace n on n.nspname = t.schemaname"
+        " join pg_class c on c.relnamespace = n.oid and c.relname = t.tablename where t.pubname = :name",
+        name=name,
+    )
+    return [oid for (oid,) in found]
 
 
 # A partition may be shown because a table above it is: then it counts since when it is a part of that.

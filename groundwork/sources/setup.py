@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from groundwork.catalog import PostgresSource, PostgresStream
 from groundwork.errors import CatalogError
@@ -18,8 +18,6 @@ from groundwork.sources.identity import (
     Shown,
     Traits,
     bare,
-    columns_of,
-    columns_read,
     improved,
     refusal,
     statement,
@@ -28,6 +26,7 @@ from groundwork.sources.identity import (
 from groundwork.sources.keys import check_key, check_logged, unique_keys
 from groundwork.sources.partitions import Part, trees
 from groundwork.sources.publication import KINDS, Listing, listing, set_logged
+from groundwork.sources.refusals import refused
 from groundwork.sources.wire import Connection, quoted
 
 
@@ -209,10 +208,10 @@ class _Planner:
             improved_parts |= {part.oid: part for part in better}
             self.planned.candidates[stream] = candidate
         done = {part.oid for c in self.planned.candidates.values() for part in self.forest[c.oid]}
-        for oid in self.listed.shown if self.listed.kinds & {"update", "delete"} else ():
-            for part in self.forest[oid]:
-                if part.oid not in done and bare(part) and not self._virtual(part):
-                    improved_parts[part.oid] = improved(part, self.traits[part.oid], Need())
+        for one in refused(self.sql, self.listed.name, self.version):
+            part = one.part
+            if part.oid in self.traits and part.oid not in done and bare(part) and not self._virtual(part):
+                improved_parts[part.oid] = improved(part, self.traits[part.oid], Need())
         self._identities(improved_parts)
         self._guard()
         self._publication(options)
@@ -235,10 +234,7 @@ class _Planner:
             )
         log_based = described.replication == "log_based"
         shown = self.listed.shown.get(candidate.oid, Shown())
-        read = (
-            columns_read(shown.row_filter, columns_of(self.sql, candidate.oid)) if shown.row_filter else set()
-        )
-        key = {*described.primary_key, *read} if log_based else read
+        key = {*described.primary_key, *shown.reads} if log_based else {*shown.reads}
         need = Need(log_based and not described.primary_key, tuple(key))
         after = [
             part if part.kind == "p" and not log_based else improved(part, self.traits[part.oid], need)
@@ -255,13 +251,12 @@ class _Planner:
                 ) from None
         options = self._options(candidate, after)
         if "publish_generated_columns" in options or not self.listed.exists:
-            shown = Shown(shown.listed, shown.row_filter, True)
+            shown = replace(shown, generated=True)
         for part in after:
-            columns = columns_of(self.sql, part.oid) if shown.listed is not None or shown.row_filter else []
-            if why := refusal(part, self.traits[part.oid], shown, self.version, columns):
+            if why := refusal(part, self.traits[part.oid], shown, self.version):
                 fix = "give it a primary key that is not deferrable" if self._virtual(part) else ""
                 raise _Out(f"{why}: the application's UPDATE and DELETE would fail", fix)
-        was = [part for part in tree if refusal(part, self.traits[part.oid], Shown(), self.version, ())]
+        was = [part for part in tree if refusal(part, self.traits[part.oid], Shown(), self.version)]
         if was:
             self.planned.refused[candidate.named] = [part.full_name for part in was]
         return options, [new for old, new in zip(tree, after, strict=True) if new != old]

@@ -119,7 +119,7 @@ def test_all_is_well_is_said_of_each_thing(shop: Capture) -> None:
         ("create table log (id int primary key, t text)", "log (t)", "column list lacks id of its replica identity",
          "alter publication groundwork set table views, moves, log (id, t)"),
         ("create table log (id int primary key, t text); alter table log replica identity full", "log (id)",
-         "column list lacks t of its replica identity", "alter publication groundwork set table views, moves, log"),
+         "has a column list, and its replica identity is full, which allows none", "alter publication groundwork set table views, moves, log"),
         ("create table log (id int primary key, t text, u text)", "log where (t = 'u' and id > 0)", r"row filter reads t, not in its replica identity",
          "alter table log replica identity full"),
     ],
