@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 
 def split_path(path: str) -> tuple[str, ...]:
@@ -76,3 +77,41 @@ def _selector(text: str) -> Step:
 
 def _plain(key: str) -> str:
     return re.sub(r"\\(.)", r"\1", key)
+
+
+def body_steps(name: str) -> tuple[str | int, ...]:
+    r"""The steps to a place in a body that a parameter's name says; ``[0]`` after a key is a place in a list.
+
+    >>> body_steps("filterGroups[0].filters[0].value")
+    ('filterGroups', 0, 'filters', 0, 'value')
+    """
+    steps: list[str | int] = []
+    for part in re.findall(r"(?:\\.|[^.\\])+", name):
+        key, places = re.fullmatch(r"(.*?)((?:\[\d+\])*)", part, re.DOTALL).groups()  # type: ignore[union-attr]
+        steps += [_plain(key)] if key else []
+        steps += [int(place) for place in re.findall(r"\d+", places)]
+    return tuple(steps)
+
+
+def put(within: Any, steps: tuple[str | int, ...], value: Any) -> Any:
+    """A copy of a JSON value with another value at some steps; objects and lists on the way are made.
+
+    Raises:
+        ValueError: when the way leads through something that is no such object or list.
+    """
+    if not steps:
+        return value
+    step, *rest = steps
+    if isinstance(step, str):
+        if within is not None and not isinstance(within, dict):
+            raise ValueError(f"'{step}' would be a key of something that is no object")
+        copy = dict(within or {})
+        copy[step] = put(copy.get(step), tuple(rest), value)
+        return copy
+    if within is not None and not isinstance(within, list):
+        raise ValueError(f"[{step}] would be a place in something that is no list")
+    items = list(within or [])
+    if step > len(items):
+        raise ValueError(f"[{step}] is not in the list, which has {len(items)} elements")
+    items[step : step + 1] = [put(items[step] if step < len(items) else None, tuple(rest), value)]
+    return items

@@ -17,11 +17,17 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, fi
 from groundwork.catalog.answers import Encoding, Expect, Files, Format
 from groundwork.catalog.auth import Auth, NoAuth, Value
 from groundwork.durations import Duration
-from groundwork.paths import answer_steps
+from groundwork.paths import answer_steps, body_steps, put
 
 PLACEHOLDER = re.compile(r"\{parent\.([^{}]+)\}")
 """A field of the parent's record; dotted like every path."""
+VARIABLE = re.compile(r"\{(parent\.[^{}]+|cursor|from|to|page)\}")
+"""What varies from request to request, as a placeholder within a text."""
 DAY = timedelta(days=1)
+_UNITS = {
+    "%S": timedelta(seconds=1), "%M": timedelta(minutes=1), "%H": timedelta(hours=1), "%d": DAY, "%j": DAY
+}  # fmt: skip
+"""The directives that a form of dates may end with, the finest first."""
 
 
 class _Entry(BaseModel):
@@ -70,15 +76,17 @@ class RestConnection(_Entry):
 
 _KEYS: dict[str, tuple[list[str], list[str]]] = {
     "single_page": ([], []),
-    "page_number": (["parameter"], ["first", "past_the_end"]),
-    "offset": (["parameter", "size_parameter"], ["past_the_end"]),
-    "cursor": (["parameter"], ["next", "last_field"]),
-    "header_cursor": (["parameter", "header"], []),
+    "page_number": ([], ["parameter", "first", "past_the_end"]),
+    "offset": (["size_parameter"], ["parameter", "past_the_end"]),
+    "cursor": ([], ["parameter", "first", "next", "last_field"]),
+    "header_cursor": (["header"], ["parameter", "first"]),
     "continue_object": (["next"], []),
     "json_link": (["next"], []),
     "header_link": ([], ["header"]),
 }
 """Keys that each paging kind cannot do without, and those that it may have beside what all may have."""
+BY_VALUE = ("page_number", "offset", "cursor", "header_cursor")
+"""Kinds that ask for a page by one value: a parameter, or ``{page}`` within a text."""
 _ANY_KIND = {
     "kind", "more", "more_values", "end", "end_values", "size_parameter", "size", "total", "total_header",
     "may_be_empty", "max_pages",
@@ -93,7 +101,8 @@ class Paging(_Entry):
         "json_link", "header_link",
     ] = "single_page"  # fmt: skip
     parameter: str = ""
-    """Parameter that carries the page number, offset or cursor."""
+    """Parameter that carries the page number, offset or cursor; without it, ``{page}`` stands for it in the
+    endpoint, the parameters or the query."""
     next: str = ""
     """Path in the body to the next cursor, link, or object of parameters (`continue_object`)."""
     header: str = ""
@@ -113,8 +122,8 @@ class Paging(_Entry):
     """Statuses that mean, after at least one page, that the page before was the last one."""
     size_parameter: str = ""
     size: int = Field(100, ge=1)
-    first: int = 1
-    """Number of the first page (`page_number` only)."""
+    first: int | str = 1
+    """Number of the first page; for cursors what ``{page}`` is in the first request."""
     total: str = ""
     """Path in the body to the number of records in all; checked when given."""
     total_header: str = ""
@@ -137,6 +146,13 @@ class Paging(_Entry):
         for key in sorted(self.model_fields_set - _ANY_KIND - {*needed, *allowed}):
             known = ", ".join([*needed, *allowed]) or "none of its own"
             raise ValueError(f"{key}: is not a key of kind '{self.kind}' (it has: {known})")
+        if self.kind == "page_number" and not isinstance(self.first, int):
+            raise ValueError("first: is the number of the first page")
+        if self.kind in ("cursor", "header_cursor"):
+            if self.parameter and "first" in self.model_fields_set:
+                raise ValueError("first: goes with {page}; send 'parameters' to begin with a value")
+            if not self.parameter and "first" not in self.model_fields_set:
+                raise ValueError(f"parameter: kind '{self.kind}' needs it (or {{page}} and 'first')")
         if self.kind == "cursor" and bool(self.next) == bool(self.last_field):
             raise ValueError("next: kind 'cursor' needs either 'next' or 'last_field'")
         if self.more and self.end:
@@ -156,8 +172,9 @@ class RestCursor(_Entry):
 
     field: Annotated[str, AfterValidator(checked_path)]
     """Path in the record to its time or number of change."""
-    parameter: str
-    """Parameter that asks for records changed since. Each pull asks from one unit before the last value, so
+    parameter: str = ""
+    """Parameter that asks for records changed since; without it, ``{cursor}`` stands for the value in the
+    endpoint, the parameters or the query. Each pull asks from one unit before the last value, so
     the API may include the value (``since``) or exclude it (``modified_after``)."""
     exact: bool = False
     """Ask from the last value itself. Only right where the API includes it, or no two records ever share one
@@ -170,6 +187,12 @@ class RestCursor(_Entry):
     """The unit of values that are numbers since 1970; a lookback over numbers needs it."""
     written: str = Field("{cursor}", pattern=r"\{cursor\}")
     """How the parameter says it, where it is a filter: ``updated >= '{cursor}'``."""
+    number: bool = False
+    """Send it as a JSON number, where it stands in a body."""
+
+
+def _directives(form: str) -> list[str]:
+    return re.findall(r"%.", form)
 
 
 class RestWindows(_Entry):
@@ -179,14 +202,15 @@ class RestWindows(_Entry):
     """Where the first window begins; UTC unless it says otherwise."""
     step: Duration
     """How long a window is; the newest one is read again in each run until it is over."""
-    from_parameter: str = Field(alias="from", min_length=1)
-    """Parameter for the beginning of a window."""
-    to_parameter: str = Field(alias="to", min_length=1)
-    """Parameter for its end, which is the beginning of the next one."""
-    format: Literal["instant", "date", "seconds", "milliseconds"] = "instant"
-    """How both are written; numbers count from 1970."""
+    from_parameter: str = Field("", alias="from")
+    """Parameter for the beginning of a window; without it, ``{from}`` stands for it in the endpoint, the
+    parameters or the query."""
+    to_parameter: str = Field("", alias="to")
+    """Parameter for its end, which is the beginning of the next one; without it, ``{to}``."""
+    format: str = Field("instant", pattern=r"^(instant|date|seconds|milliseconds|(?:[^%]|%[YmdHMSj])+)$")
+    """How both are written; numbers count from 1970. Else a form such as ``%Y%m%d``, in UTC."""
     to_included: bool = False
-    """The API counts the last day in, so it is sent instead of the day after it (`date` only)."""
+    """The API counts the last day in, so it is sent instead of the day after it (dates only)."""
     reread: list[Duration] = []
     """For late data: each window is read once more at each of these ages."""
 
@@ -195,11 +219,29 @@ class RestWindows(_Entry):
     def _is_utc(cls, start: datetime) -> datetime:
         return start.replace(tzinfo=UTC) if start.tzinfo is None else start.astimezone(UTC)
 
+    @property
+    def unit(self) -> timedelta:
+        """The finest time that the form can tell."""
+        if "%" not in self.format:
+            return DAY if self.format == "date" else _UNITS["%S"]
+        return next((unit for directive, unit in _UNITS.items() if directive in self.format), timedelta())
+
+    @property
+    def by_date(self) -> bool:
+        """Whether windows are days or more."""
+        return self.unit == DAY
+
     @model_validator(mode="after")
-    def _days_are_whole(self) -> Self:
-        if self.format == "date" and (self.step % DAY or self.start.time() != time()):
+    def _steps_fit_the_form(self) -> Self:
+        day = "%Y" in self.format and ("%j" in self.format or {"%m", "%d"} <= set(_directives(self.format)))
+        if "%" in self.format and not day:
+            raise ValueError("format: instant, date, seconds, milliseconds, or a form such as %Y%m%d")
+        since_midnight = self.start - datetime.combine(self.start, time(), UTC)
+        if self.by_date and (self.step % DAY or since_midnight):
             raise ValueError("step: dates need windows of whole days that begin at midnight UTC")
-        if self.to_included and self.format != "date":
+        if self.step % self.unit or since_midnight % self.unit:
+            raise ValueError(f"step: '{self.format}' tells nothing finer than {self.unit}")
+        if self.to_included and not self.by_date:
             raise ValueError(
                 "to_included: is for dates; the edge of other windows that comes twice does no harm"
             )
@@ -223,6 +265,11 @@ def _texts(value: JsonValue) -> Iterator[str]:
     elif isinstance(value, list | dict):
         for inner in value.values() if isinstance(value, dict) else value:
             yield from _texts(inner)
+
+
+def _edges(windows: RestWindows | None) -> list[tuple[str, str]]:
+    """The edges of a window, and the parameters they have."""
+    return [("from", windows.from_parameter), ("to", windows.to_parameter)] if windows else []
 
 
 class RestQuestion(_Entry):
@@ -269,6 +316,37 @@ class RestQuestion(_Entry):
                 raise ValueError(f"parameters.{name}: lists, objects and null need 'method: POST'")
         if bool(self.placeholders) != bool(self.parent):
             raise ValueError("parent: goes with {parent.…} in the endpoint or the parameters")
+        return self
+
+    @model_validator(mode="after")
+    def _what_varies_has_a_place(self) -> Self:
+        texts = [self.endpoint, self.query, *_texts(list(self.parameters.values()))]
+        within = {name for text in texts for name in VARIABLE.findall(text)}
+        if self.paging.kind in BY_VALUE and not self.paging.parameter and "page" not in within:
+            kind = self.paging.kind
+            raise ValueError(f"paging.parameter: kind '{kind}' needs it (or {{page}} in a parameter)")
+        if self.cursor and not self.cursor.parameter:
+            if "cursor" not in within:
+                raise ValueError("cursor.parameter: is missing (or {cursor} in a parameter or the query)")
+            if not self.cursor.start:
+                raise ValueError("cursor.start: {cursor} needs a value in the first pull, too")
+        for edge, parameter in _edges(self.windows):
+            if not parameter and edge not in within:
+                raise ValueError(f"windows.{edge}: is missing (or {{{edge}}} in a parameter or the query)")
+        return self
+
+    @model_validator(mode="after")
+    def _places_in_the_body_are_free(self) -> Self:
+        if not self.posts:
+            return self
+        names = [self.cursor.parameter if self.cursor else "", self.paging.parameter]
+        names += [self.paging.size_parameter, *(parameter for _, parameter in _edges(self.windows))]
+        body: Any = {}
+        for name, value in [*self.parameters.items(), *((name, "") for name in names if name)]:
+            try:
+                body = put(body, body_steps(name), value)
+            except ValueError as error:
+                raise ValueError(f"parameters.{name}: {error}") from None
         return self
 
 

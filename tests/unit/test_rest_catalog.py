@@ -63,6 +63,49 @@ WINDOWS = {"start": "2026-01-01", "step": "1 day", "from": "since", "to": "until
         ({"records": "a[x]"}, "records: [x]: in a list [0], [-1] or [key=value]"),
         ({"records": "a", "paging": {"more": "m", "end": "e"}}, "end: says the opposite of 'more'"),
         ({"records": "a", "paging": {"end_values": ["x"]}}, "end_values: are values of 'end'"),
+        (
+            {
+                "method": "POST",
+                "parameters": {"filters": [{"value": 1}]},
+                "replication": "incremental",
+                "cursor": {"field": "a", "parameter": "filters.value"},
+            },
+            "parameters.filters.value: 'value' would be a key of something that is no object",
+        ),
+        (
+            {
+                "method": "POST",
+                "parameters": {"filters": [{"value": 1}]},
+                "replication": "incremental",
+                "cursor": {"field": "a", "parameter": "filters[2].value"},
+            },
+            "[2] is not in the list, which has 1 elements",
+        ),
+        (
+            {"replication": "incremental", "cursor": {"field": "a"}},
+            "cursor.parameter: is missing (or {cursor} in a parameter",
+        ),
+        (
+            {"replication": "incremental", "cursor": {"field": "a"}, "parameters": {"q": "a > {cursor}"}},
+            "cursor.start: {cursor} needs a value in the first pull",
+        ),
+        (
+            {"replication": "incremental", "windows": {"start": "2026-01-01", "step": "1 day"}},
+            "windows.from: is missing (or {from}",
+        ),
+        (
+            {"replication": "incremental", "windows": {**WINDOWS, "format": "%Y%m%d", "step": "1 hour"}},
+            "dates need windows of whole days",
+        ),
+        (
+            {
+                "replication": "incremental",
+                "windows": {**WINDOWS, "format": "%Y%j%H:%M", "step": "90 seconds"},
+            },
+            "tells nothing finer than 0:01:00",
+        ),
+        ({"replication": "incremental", "windows": {**WINDOWS, "format": "%B"}}, "windows.format"),
+        ({"replication": "incremental", "windows": {**WINDOWS, "format": "%H:%M"}}, "or a form such as"),
         ({"records": "a", "paging": {"past_the_end": [404]}}, "past_the_end: is not a key of kind 'single_"),
         ({"replication": "incremental"}, "cursor: an incremental stream needs one"),
         ({"files": {}}, "files: are read 'incremental'"),

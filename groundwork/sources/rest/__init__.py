@@ -3,9 +3,11 @@
 source      the streams of one API, one after another
 pull        one stream: rows, and the states to commit with them
 pages       its pages in order, fetched ahead
+asking      what one request asks: URL, parameters and body
 paging      how one answer leads to the next; guards against pages that lead nowhere
 cursor      the highest value seen, and the records at its edge
 contents    from an answer to records, whatever its format; expected: what makes an answer data
+answer_values  values at paths of an answer, lists among them
 records     records cut out of a page of JSON as bytes; formats: NDJSON and CSV, packed or not
 files       a stream of files: each new or changed one is read once; listing: which there are
 fields      which fields records have, and what changed

@@ -8,16 +8,14 @@ merely shorter than asked for is no end, because servers cap the size of a page 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote
 
 import msgspec
 from yarl import URL
 
 from groundwork.catalog import RestStream
-from groundwork.catalog.rest import PLACEHOLDER
-from groundwork.paths import split_path
+from groundwork.catalog.rest import BY_VALUE
+from groundwork.sources.rest.asking import WHOLE, Asking, Part
 from groundwork.sources.rest.astray import PagesAstray as PagesAstray
 from groundwork.sources.rest.auth import Access
 from groundwork.sources.rest.keyset import Keyset
@@ -28,39 +26,6 @@ Position = dict[str, Any]
 
 COUNTED = ("page_number", "offset")
 """Kinds whose positions count pages or records, so that they move when records come and go."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """A part of a stream that is asked for by itself: a window of time, or the children of one parent."""
-
-    where: str = ""
-    """For messages."""
-    parameters: dict[str, str | int] = field(default_factory=dict)
-    values: dict[str, str] = field(default_factory=dict)
-    """What the placeholders stand for."""
-    told: dict[str, Any] = field(default_factory=dict)
-    """Stands in ``_request`` beside each record."""
-    key: str = ""
-    """What a digest of its records is kept under, if it is read again; "" if never."""
-
-    def path(self, endpoint: str) -> str:
-        """A path with its placeholders filled; nothing in a value can lead to another path."""
-        return PLACEHOLDER.sub(lambda match: quote(self.values[match[1]], safe=""), endpoint)
-
-    def filled(self, value: Any) -> Any:
-        """A parameter with its placeholders filled, however deep they stand in it."""
-        if isinstance(value, str):
-            return PLACEHOLDER.sub(lambda match: self.values[match[1]], value)
-        if isinstance(value, list):
-            return [self.filled(inner) for inner in value]
-        if isinstance(value, dict):
-            return {name: self.filled(inner) for name, inner in value.items()}
-        return value
-
-
-WHOLE = Part()
-"""All of a stream."""
 
 
 class Pager:
@@ -81,20 +46,13 @@ class Pager:
         self._stream, self._paging, self._access, self._where = stream, stream.paging, access, where
         self._keyset = Keyset(stream, where) if stream.paging.last_field else None
         self.part = part
-        self._url = URL(f"{access.base}/{part.path(stream.endpoint.lstrip('/'))}")
-        self._parameters: dict[str, Any] = {
-            name: part.filled(value) for name, value in stream.parameters.items()
-        } | part.parameters
-        if since is not None and stream.cursor:
-            self._parameters[stream.cursor.parameter] = stream.cursor.written.replace("{cursor}", since)
-        if self._paging.size_parameter:
-            self._parameters[self._paging.size_parameter] = self._paging.size
+        self._asking = Asking(stream, where, since, part)
 
     @property
     def first(self) -> Position:
         """The position of the first page."""
         if self._paging.kind == "page_number":
-            return {"page": self._paging.first}
+            return {"page": int(self._paging.first)}
         return {"offset": 0} if self._paging.kind == "offset" else {}
 
     @property
@@ -104,41 +62,30 @@ class Pager:
 
     def request(self, position: Position, where: str) -> Request:
         """The request for the page at a position."""
-        url, parameters = self._url, {**self._parameters, **self._asking(position)}
+        page, paging = self._page(position)
+        posts, url = self._stream.posts, self._asking.url(self._access.base, page)
         if "link" in position:
-            url, parameters = self._access.gate.stored(position["link"]), {}
-        posts = self._stream.posts
-        if not posts and parameters:
-            url = url.update_query({name: _written(value) for name, value in parameters.items()})
+            url = self._access.gate.stored(position["link"])
+        elif not posts and (query := self._asking.query(page, paging)):
+            url = url.update_query(query)
         return Request(
             url=url,
             where=where,
             method="POST" if posts else "GET",
-            body=self._body(parameters) if posts else None,
+            body=self._asking.body(page, paging) if posts else None,
             repeatable=not posts or self._stream.repeatable or bool(self._stream.query),
         )
 
-    def _asking(self, position: Position) -> dict[str, Any]:
-        """The parameters that say which page."""
+    def _page(self, position: Position) -> tuple[str | int | None, dict[str, Any]]:
+        """What says which page: the value of its placeholder, and the parameters."""
         if "continue" in position:
-            return dict(position["continue"])
-        value = next(iter(position.values()), None)
-        return {} if value is None or not self._paging.parameter else {self._paging.parameter: value}
-
-    def _body(self, parameters: Mapping[str, Any]) -> bytes:
-        top: dict[str, Any] = {}
-        for name, value in parameters.items():
-            *parents, last = split_path(name)
-            within = top
-            for part in parents:
-                # a copy: what the catalog holds is never changed
-                below = within.get(part)
-                within[part] = dict(below) if isinstance(below, dict) else {}
-                within = within[part]
-            within[last] = value
-        if self._stream.query:
-            top = {"query": self._stream.query, "variables": top}
-        return msgspec.json.encode(top)
+            return None, dict(position["continue"])
+        value = None if "link" in position else next(iter(position.values()), None)
+        if self._paging.parameter:
+            return None, {} if value is None else {self._paging.parameter: value}
+        if self._paging.kind not in BY_VALUE:
+            return None, {}
+        return self._paging.first if value is None else value, {}
 
     def guess(self, position: Position) -> Position | None:
         """The position after one that is not answered yet, where the paging kind knows it."""
@@ -158,7 +105,7 @@ class Pager:
         """
         if self._paging.kind == "offset":
             return {"offset": max(0, position["offset"] - records)}
-        return {"page": max(self._paging.first, position["page"] - -(-records // max(size, 1)))}
+        return {"page": max(int(self._paging.first), position["page"] - -(-records // max(size, 1)))}
 
     def after(self, position: Position, page: CutPage, received: int, answer: Answer) -> Position | None:
         """The position that follows an answer; None at the end.
@@ -345,9 +292,3 @@ def fingerprint(stream: RestStream) -> Mapping[str, Any]:
     )
     asked.get("paging", {}).pop("max_pages", None)
     return asked
-
-
-def _written(value: str | int | bool) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value)

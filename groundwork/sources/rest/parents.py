@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from groundwork.catalog import RestStream
 from groundwork.errors import AnswerUnusable, CatalogError
 from groundwork.sources import Rows
-from groundwork.sources.rest.paging import Part
+from groundwork.sources.rest.asking import Part
 from groundwork.sources.rest.records import RecordReader
 from groundwork.sources.rest.resume import State
 
@@ -91,5 +91,6 @@ def parts_of(stream: RestStream, parents: Sequence[Values]) -> list[Part]:
     parts = []
     for number, values in enumerate(parents, 1):
         filled = dict(zip(stream.placeholders, values, strict=True))
-        parts.append(Part(f", parent {number} of {len(parents)}", values=filled, told={"parent": filled}))
+        named: dict[str, str | int] = {f"parent.{field}": value for field, value in filled.items()}
+        parts.append(Part(f", parent {number} of {len(parents)}", values=named, told={"parent": filled}))
     return parts

@@ -20,10 +20,11 @@ from groundwork import time_limit
 from groundwork.catalog import RestStream
 from groundwork.errors import SourceError
 from groundwork.sources import Rows
+from groundwork.sources.rest.asking import Part
 from groundwork.sources.rest.astray import NotWhole, PagesAstray
 from groundwork.sources.rest.frames import OpenFrame
 from groundwork.sources.rest.pages import Page
-from groundwork.sources.rest.paging import Pager, Part, fingerprint
+from groundwork.sources.rest.paging import Pager, fingerprint
 from groundwork.sources.rest.parents import parts_of, waiting
 from groundwork.sources.rest.pull import Meter, Moved, Sizes, deleted_reader, paging_events
 from groundwork.sources.rest.refusals import Refused

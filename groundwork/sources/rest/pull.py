@@ -268,9 +268,10 @@ class IncrementalPull:
     def _tell(self, edge: Edge, page: Page | None) -> None:
         if edge.older:
             log.warning("older records than asked for stream=%s records=%d", self._name, edge.older)
+            asked = self._cursor.parameter or "{cursor}"
             self._events.append({
                 "event": "older records than asked for", "stream": self._name,
-                "records": edge.older, "why": f"the API may not know '{self._cursor.parameter}'",
+                "records": edge.older, "why": f"the API may not know '{asked}'",
             })  # fmt: skip
         self._events += paging_events(self._name, page)
 

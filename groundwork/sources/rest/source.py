@@ -13,6 +13,7 @@ from typing import Any
 from groundwork import catalog
 from groundwork.settings import Keep, KeepInDirectory, Resolve
 from groundwork.sources import Checkpoint, Cursors, Recall, Rows, Undo
+from groundwork.sources.rest.asking import WHOLE, Part
 from groundwork.sources.rest.auth import Lookup, open_access
 from groundwork.sources.rest.background import BackgroundLoop
 from groundwork.sources.rest.conditional import NONE, Validators
@@ -22,7 +23,7 @@ from groundwork.sources.rest.expected import enough
 from groundwork.sources.rest.fields import Fields
 from groundwork.sources.rest.files import FilesPull, listing_stream
 from groundwork.sources.rest.pages import Page, PageReader
-from groundwork.sources.rest.paging import WHOLE, Pager, Part
+from groundwork.sources.rest.paging import Pager
 from groundwork.sources.rest.parents import Values, Waiting, parts_of
 from groundwork.sources.rest.parts import PartedPull, all_pages, read_children, read_windows
 from groundwork.sources.rest.pull import IncrementalPull, Moved, Sizes

@@ -12,8 +12,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from groundwork.catalog.rest import DAY, RestWindows
+from groundwork.sources.rest.asking import Part
 from groundwork.sources.rest.one_unit import SECOND
-from groundwork.sources.rest.paging import Part
 from groundwork.sources.rest.resume import State
 
 _AT_ONCE = timedelta(0)
@@ -57,17 +57,19 @@ class DueWindows:
         """What to ask for a window."""
         asked = self.windows
         end = start + asked.step
-        if asked.format == "date":
+        if asked.by_date:
             today = self.now.replace(hour=0, minute=0, second=0, microsecond=0)
             end = min(end, today + DAY) - (DAY if asked.to_included else _AT_ONCE)
-        else:
-            end = min(end, self.now)
-        begin = start - SECOND if self.overlap and asked.format != "date" else start
-        parameters = {asked.from_parameter: self._written(begin), asked.to_parameter: self._written(end)}
+        elif end > self.now:  # up to now; a unit more where the API compares more coarsely than seconds
+            end = min(end, self.now if asked.unit <= SECOND else self.now + asked.unit)
+        begin = start - max(SECOND, asked.unit) if self.overlap and not asked.by_date else start
+        edges = {"from": self._written(begin), "to": self._written(end)}
+        named = {"from": asked.from_parameter, "to": asked.to_parameter}
         return Part(
             f", window {start.isoformat()}",
-            parameters,
-            told={"window": list(parameters.values())},
+            {named[edge]: value for edge, value in edges.items() if named[edge]},
+            {edge: value for edge, value in edges.items() if not named[edge]},
+            told={"window": list(edges.values())},
             key=start.isoformat(),
         )
 
@@ -107,6 +109,8 @@ class DueWindows:
     def _written(self, at: datetime) -> str | int:
         if self.windows.format == "date":
             return at.date().isoformat()
-        if self.windows.format == "instant":
-            return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        if self.windows.format not in ("seconds", "milliseconds"):
+            pattern = "%Y-%m-%dT%H:%M:%SZ" if self.windows.format == "instant" else self.windows.format
+            # strftime does not fill years before 1000, nor is it the same everywhere; no window is that old
+            return at.astimezone(UTC).strftime(pattern)
         return int(at.timestamp()) * (1000 if self.windows.format == "milliseconds" else 1)
