@@ -92,12 +92,14 @@ def _alone(order: Order, run_id: str) -> dict[str, Any]:
     extracted = extract(
         entry, source, bucket, run_id=run_id, full_refresh=order.full_refresh, refresh=order.refresh
     )
+    unloaded: list[str] = []
     answer: dict[str, Any] = {"extracted": {"batches": extracted.batches, "rows": extracted.rows}}
     if _has_warehouse(settings):
         with open_warehouse(settings, who=f"load {order.source}") as warehouse:
             loaded = load(entry, bucket, warehouse, run_id=run_id)
         answer["loaded"] = {"batches": loaded.batches, "rows": loaded.rows}
-    extracted.insist()
+        unloaded = loaded.complaints
+    extracted.insist(unloaded)
     return answer
 
 

@@ -22,6 +22,7 @@ def export_logs(settle_seconds: float = 30) -> None:
     extracted = extract_history(settle_seconds)
     loaded = load_source("ops")
     report_ingest(extracted, loaded)
+    loaded.insist()
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from tasks.reports import report_ingest
 def ingest(source: str, refresh: list[str] | None = None, full_refresh: bool = False) -> None:
     """Extract what is new of a source into the bucket, and load it into landing.
 
-    A stream that cannot be read is left out, and makes the run fail once all else is loaded.
+    A stream that cannot be read or loaded is left out, and makes the run fail once all others are loaded.
 
     Args:
         source: its name in the catalog.
@@ -25,7 +25,7 @@ def ingest(source: str, refresh: list[str] | None = None, full_refresh: bool = F
     extracted = extract_source(source, refresh, full_refresh)
     loaded = load_source(source)
     report_ingest(extracted, loaded)
-    extracted.insist()
+    extracted.insist(loaded.complaints)
 
 
 if __name__ == "__main__":

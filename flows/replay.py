@@ -23,7 +23,8 @@ def replay(
 ) -> None:
     """Load batches again from the bucket, and build all that follows from scratch; no source is asked.
 
-    The same replay, started again, goes on where it was cut short.
+    The same replay, started again, goes on where it was cut short. A stream that cannot be loaded is left
+    out, and makes the run fail once all others are loaded and built.
 
     Args:
         source: its name in the catalog; all when empty.
@@ -36,13 +37,14 @@ def replay(
     sources = prepare_sources(source, stream, into)
     replays = [replay_source.submit(one, stream, since, until, into) for one in sources]
     wait(replays)
-    for done in replays:
-        done.result()
+    loaded = [done.result() for done in replays]
     if transform:
         # A warehouse that is new has none of the others' tables yet.
         some = f"source:{source}.{stream or '*'}+ source:ledger+" if source and not into else ""
         build(some, full_refresh=True, into=into)
         keep_digests(into, all_of_it=True)
+    for replayed in loaded:
+        replayed.insist()
 
 
 if __name__ == "__main__":

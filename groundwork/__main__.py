@@ -275,6 +275,7 @@ def _load(options: argparse.Namespace) -> int:
         entry, bucket, settings, lambda: open_warehouse(settings, who=f"load {entry.source}")
     )
     print(f"load: {len(loaded.batches)} batches, {sum(loaded.rows.values())} rows")
+    loaded.insist()
     return 0
 
 

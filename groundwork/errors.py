@@ -19,12 +19,14 @@
     │   ├── SourceBusy          another run reads this source now
     │   ├── SourceLocked        another session of the source holds what we wait for, for too long
     │   ├── SlotLost            the replication slot cannot give what comes next
-    │   ├── StreamsQuarantined  some streams cannot be read and are left out; all others were read
+    │   ├── StreamsQuarantined  some streams cannot be read or loaded and are left out; all others are in
     │   ├── UpdatesRefused      a publication makes the application's own UPDATE or DELETE fail
     │   ├── ProtocolError       bytes that are not what the protocol allows
     │   └── AnswerUnusable      an API answered something that is not data
     ├── PromiseBroken           what people read would change without notice
     └── WarehouseError          the warehouse cannot be opened, or refused a statement
+        ├── WarehouseBusy       the turn to write did not come in time
+        └── WarehouseUnusable   its disk is full, its file is damaged, or its connection is gone
 
 A message says where, what, why and what to do, in that order, and holds no row values and no secrets:
 names, counts, sizes and positions only. Causes are chained (``raise … from``), never pasted in.
@@ -40,7 +42,7 @@ class GroundworkError(Exception):
     """Base of all errors that Groundwork raises on purpose."""
 
     table: str = ""
-    """The one table it is about (``schema.table``), so that others need not suffer; set by `about`."""
+    """The one table (``schema.table``) or stream it is about, so that others need not suffer; see `about`."""
 
     def __init__(self, where: str, what: str, *, why: str = "", fix: str = "") -> None:
         """Compose the one-line message.
@@ -71,7 +73,7 @@ def _rebuild(kind: type[GroundworkError], where: str, what: str, why: str, fix: 
 
 @contextmanager
 def about(table: str) -> Iterator[None]:
-    """Errors from here are about one table, unless they say so of another themselves."""
+    """Errors from here are about one table or stream, unless they say so of another themselves."""
     try:
         yield
     except GroundworkError as error:
@@ -152,7 +154,7 @@ class SlotLost(SourceError):
 
 
 class StreamsQuarantined(SourceError):
-    """Some streams cannot be read and are left out until they can be; all others were read and committed."""
+    """Some streams cannot be read or loaded and are left out until they can be; all others are in."""
 
 
 class UpdatesRefused(SourceError):
@@ -177,3 +179,7 @@ class WarehouseError(GroundworkError):
 
 class WarehouseBusy(WarehouseError):
     """The turn to write to the embedded warehouse did not come in the time that was given."""
+
+
+class WarehouseUnusable(WarehouseError):
+    """Nothing can be written to the warehouse at all; no single stream is the reason."""

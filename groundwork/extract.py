@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +16,8 @@ from typing import Any
 from groundwork import catalog, drafts, manifest, time_limit
 from groundwork.batch import OpenBatch
 from groundwork.bucket import Bucket
-from groundwork.errors import GroundworkError, StreamsQuarantined, UpdatesRefused
+from groundwork.errors import GroundworkError, UpdatesRefused
+from groundwork.left_out import insist
 from groundwork.manifest import Manifest
 from groundwork.recall import recall_from
 from groundwork.scratch import scratch
@@ -48,26 +49,25 @@ class Extracted:
     bytes: int = 0
     seconds: float = 0.0
 
-    def insist(self) -> None:
+    def insist(self, unloaded: Sequence[str] = ()) -> None:
         """Fail if a stream was left out, or the application is harmed; to be called when all else is done.
+
+        Args:
+            unloaded: complaints about streams that could not be loaded.
 
         Raises:
             UpdatesRefused: naming the tables whose UPDATE or DELETE fails, and each stream that was left out.
             StreamsQuarantined: naming each stream, since when and why.
         """
+        complaints = [*self.complaints, *unloaded]
         if self.refused:
             raise UpdatesRefused(
                 f"source '{self.source}'",
                 f"the application's own {'; '.join(self.refused)}",
-                why="; ".join(f"left out: {complaint}" for complaint in self.complaints),
+                why="; ".join(f"left out: {complaint}" for complaint in complaints),
                 fix="run `python -m groundwork doctor` and follow it now: the application fails until then",
             )
-        if self.quarantined:
-            raise StreamsQuarantined(
-                f"source '{self.source}'",
-                "left out: " + "; ".join(self.complaints),
-                fix="all other streams were read; once mended, a stream is copied again by the next run",
-            )
+        insist(self.source, complaints)
 
     @property
     def complaints(self) -> list[str]:

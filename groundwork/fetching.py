@@ -157,7 +157,7 @@ def fetch(bucket: Bucket, stored: StoredRows, path: Path, batch: Manifest) -> Pa
         ObjectDamaged: when it is missing, or differs in size, sha256, rows or columns.
     """
     where = f"{bucket.url}/{stored.key}"
-    fix = "restore the object from the bucket's versions; nothing of the batch was loaded"
+    fix = "restore the object from the bucket's versions; nothing of it was loaded"
     try:
         bucket.download(stored.key, path)
     except KeyMissing as error:

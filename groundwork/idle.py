@@ -20,8 +20,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from groundwork.bucket import Bucket
 from groundwork.catalog import AnySource
 from groundwork.errors import KeyMissing
+from groundwork.landing import Loaded
 from groundwork.ledger import Batches, newest_batches
-from groundwork.load import Loaded, load
+from groundwork.load import load
 from groundwork.manifest import manifest_key, now
 from groundwork.reconciliation import refuse_gap
 from groundwork.settings import Settings
@@ -31,6 +32,8 @@ log = logging.getLogger(__name__)
 
 Open = Callable[[], AbstractContextManager[Warehouse]]
 PREFIX = "artifacts/loaded"
+BUILDS = "transform-"
+"""Notes of builds begin with this."""
 _BELIEVED = timedelta(hours=6)
 """How old a note may be."""
 
@@ -115,7 +118,13 @@ def load_if_new(
         report = load(entry, bucket, warehouse, run_id=run_id)
         last = warehouse.loaded(entry.source)
         newest = newest_batches(warehouse).get(entry.source, []) if paid_by_time(settings) else None
-    note(bucket, settings, entry.source, {entry.source: last}, newest=newest)
+    if report.caught_up:  # no batch is new, but there are new rows to build from
+        for left in bucket.list(f"{PREFIX}/{settings.warehouse_name}/{BUILDS}"):
+            bucket.delete(left.key)
+    if report.left_out:  # the next run tries again, and fails again until it is mended
+        forget(bucket, settings, entry.source)
+    else:
+        note(bucket, settings, entry.source, {entry.source: last}, newest=newest)
     return report
 
 

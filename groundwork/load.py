@@ -1,22 +1,21 @@
 """Load: from committed batches to landing, in order, each in one transaction with its ledger row.
 
-Many small batches are landed together; when such a group cannot be landed whole, they are landed one by one,
-so that the one that is wrong is named and the ones before it are in.
+A stream that cannot be loaded does not hold back the others; see `groundwork.left_out`.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator
 
 from groundwork import manifest, time_limit
 from groundwork.bucket import Bucket
 from groundwork.catalog import AnySource, PostgresSource
-from groundwork.errors import ObjectDamaged, WarehouseError
-from groundwork.fetching import afresh, arriving, up_to_date
+from groundwork.fetching import arriving
 from groundwork.identity import claim, compare
+from groundwork.landing import Loaded, land_group, table_name
+from groundwork.left_out import LeftOut, leave_out, left_out, let_back
 from groundwork.manifest import Manifest
 from groundwork.reconciliation import newest_batch
 from groundwork.verification import check_against_catalog
@@ -25,27 +24,10 @@ from groundwork.warehouses import (
     LEDGER,
     LEDGER_COLUMNS,
     TEXT,
-    LandingBatch,
     Warehouse,
 )
 
 log = logging.getLogger(__name__)
-
-
-@dataclass
-class Loaded:
-    """What one run added to landing."""
-
-    source: str
-    batches: list[int] = field(default_factory=list)
-    rows: dict[str, int] = field(default_factory=dict)
-    """Rows per stream."""
-    seconds: float = 0.0
-
-
-def table_name(source: str, stream: str) -> str:
-    """A stream's table in the landing schema."""
-    return f"{source}__{stream}"
 
 
 def prepare(entries: Iterable[AnySource], warehouse: Warehouse) -> None:
@@ -65,6 +47,8 @@ def prepare(entries: Iterable[AnySource], warehouse: Warehouse) -> None:
 def load(entry: AnySource, bucket: Bucket, warehouse: Warehouse, *, run_id: str = "") -> Loaded:
     """Bring every batch that the ledger does not know into landing.
 
+    A stream that cannot be loaded is left out: see `Loaded.left_out`, and `Loaded.insist`.
+
     Args:
         entry: the catalog's entry of the source.
         bucket: where its batches are.
@@ -72,11 +56,11 @@ def load(entry: AnySource, bucket: Bucket, warehouse: Warehouse, *, run_id: str 
         run_id: the flow run on whose behalf this is.
 
     Raises:
-        ObjectDamaged: when an object or manifest is missing or not what it should be; that batch and the
-            ones after it are not loaded, the ones before are.
+        ObjectDamaged: when a manifest is missing or not what it should be; that batch and the ones after it
+            are not loaded, the ones before are.
         WrongPlace: when the warehouse was loaded from another bucket.
         LedgerDisagrees: when the ledger knows a batch that the bucket does not have, or another one.
-        WarehouseError: when the warehouse refuses.
+        WarehouseError: when the warehouse refuses, and no single stream is the reason.
     """
     started = time.monotonic()
     compare(bucket, warehouse, [entry.source])
@@ -86,6 +70,8 @@ def load(entry: AnySource, bucket: Bucket, warehouse: Warehouse, *, run_id: str 
     newest = newest_batch(bucket, entry.source, known)
     if newest:  # an empty bucket and an empty warehouse are not bound to each other
         claim(bucket, warehouse)
+    for mark in left_out(warehouse, entry.source).values():
+        _catch_up(entry, bucket, warehouse, mark, known, report, run_id)
     batches = expected(bucket, entry, manifest.span(bucket, entry.source, known + 1, newest))
     land(bucket, warehouse, batches, report, run_id=run_id)
     report.seconds = time.monotonic() - started
@@ -134,51 +120,28 @@ def land(
         land_group(bucket, warehouse, group, report, streams=streams, run_id=run_id)
 
 
-def land_group(
-    bucket: Bucket,
-    warehouse: Warehouse,
-    group: Sequence[LandingBatch],
-    report: Loaded,
-    *,
-    streams: Collection[str] | None = None,
-    run_id: str = "",
-) -> None:
-    """Land a group of batches together, or else one by one up to the one that cannot be; see `land`."""
-    with up_to_date(bucket, group, streams) as group:
-        _widen(warehouse, group)
-        try:
-            warehouse.land(group, run_id)
-        except (ObjectDamaged, WarehouseError):
-            for batch in group:
-                with afresh(bucket, batch, streams) as same:
-                    if len(group) == 1 and same is batch:
-                        raise
-                    warehouse.land([same], run_id)
-                    _enter(report, [same])
-        else:
-            _enter(report, group)
-
-
-def _widen(warehouse: Warehouse, group: Sequence[LandingBatch]) -> None:
-    """Make room for what a group brings, once per table.
-
-    The metadata too: a stream that the catalog does not know (any more) has no table yet.
-    """
-    tables: dict[str, dict[str, str]] = {}
-    for batch in group:
-        for arrived in batch.objects:
-            table = table_name(batch.manifest.source, arrived.stored.stream)
-            tables.setdefault(table, {}).update(dict.fromkeys(arrived.stored.columns, TEXT))
-    for table, columns in tables.items():
-        warehouse.widen(table, columns | dict(LANDING_METADATA))
-
-
-def _enter(report: Loaded, group: Sequence[LandingBatch]) -> None:
-    for batch in group:
-        rows = 0
-        for arrived in batch.objects:
-            stored = arrived.stored
-            report.rows[stored.stream] = report.rows.get(stored.stream, 0) + stored.rows
-            rows += stored.rows
-        report.batches.append(batch.manifest.batch_id)
-        log.info("loaded source=%s batch=%s rows=%d", report.source, batch.manifest.name, rows)
+def _catch_up(
+    entry: AnySource, bucket: Bucket, warehouse: Warehouse, mark: LeftOut, known: int, report: Loaded,
+    run_id: str,
+) -> None:  # fmt: skip
+    """Bring in what landing lacks of a stream that was left out, up to the newest batch of the ledger."""
+    stream, alone = mark.stream, Loaded(entry.source)
+    batches = expected(bucket, entry, manifest.span(bucket, entry.source, mark.first, known))
+    first = mark.first
+    for group in arriving(bucket, batches, {stream}, ahead=not warehouse.reads_bucket):
+        if time_limit.is_near():
+            time_limit.cut_short()
+            break
+        land_group(bucket, warehouse, group, alone, streams={stream}, run_id=run_id)
+        if alone.left_out:
+            break
+        first = group[-1].manifest.batch_id + 1
+    left = alone.left_out.get(stream)
+    first, why = (left.first, left.why) if left else (first, mark.why)
+    report.rows[stream] = report.rows.get(stream, 0) + alone.rows.get(stream, 0)
+    if first <= known:
+        report.left_out[stream] = leave_out(warehouse, entry.source, stream, first, why, mark.since)
+        return
+    let_back(warehouse, entry.source, stream)
+    report.caught_up.append(stream)
+    log.info("caught up source=%s stream=%s left_out_since=%s", entry.source, stream, mark.since)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,7 +20,9 @@ from groundwork.catalog import AnySource
 from groundwork.errors import CatalogError
 from groundwork.fetching import arriving
 from groundwork.identity import claim, compare, refuse_empty
-from groundwork.load import Loaded, expected, land_group, prepare, table_name
+from groundwork.landing import Loaded, land_group, table_name
+from groundwork.left_out import LeftOut, left_out, let_back
+from groundwork.load import expected, prepare
 from groundwork.manifest import batch_name, now
 from groundwork.reconciliation import refuse_any_gap
 from groundwork.warehouses import INSTANT, LANDING, LEDGER, TEXT, Warehouse
@@ -140,6 +142,9 @@ def replay(
 ) -> Loaded:
     """Load batches again from the bucket; the source is not asked.
 
+    A stream that cannot be loaded is left out from that batch on, as by `groundwork.load.load`: what landing
+    had of it stays. `load` brings it up to date once it can be loaded; `Loaded.insist` tells of it.
+
     Args:
         entry: the catalog's entry of the source.
         bucket: where its batches are.
@@ -152,8 +157,8 @@ def replay(
         CatalogError: when a wanted stream is none of the source's.
         WrongPlace: when the warehouse was loaded from another bucket.
         LedgerDisagrees: when the bucket knows less than the ledger.
-        ObjectDamaged: when an object or manifest is missing or not what it should be. What was loaded
-            before it stays; the same replay goes on from there.
+        ObjectDamaged: when a manifest is missing or not what it should be. What was loaded before it
+            stays; the same replay goes on from there.
         WarehouseError: when the warehouse refuses.
     """
     started = time.monotonic()
@@ -179,17 +184,42 @@ def replay(
             log.info("replay goes on source=%s done=%d left=%d", entry.source, there, len(rest))
         batches = expected(bucket, entry, manifest.listed(bucket, entry.source, rest))
         streams = wanted.streams or None
+        before = left_out(warehouse, entry.source)
+        report.left_out = _not_covered(before, wanted, rest)
         for group in arriving(bucket, batches, streams, ahead=not warehouse.reads_bucket):
             land_group(bucket, turns.warehouse(), group, report, streams=streams, run_id=run_id)
             there = len(numbers) - len(rest) + len(report.batches)
             progress(there, len(numbers), sum(report.rows.values()))
-        _end(turns.warehouse(), bucket, entry.source, wanted, began, known)
+        _let_back(turns.warehouse(), entry.source, before, report, rest, newest)
+        kept = {*report.left_out, *report.caught_up}
+        _end(turns.warehouse(), bucket, entry.source, wanted, began, known, kept)
+        report.left_out = left_out(turns.warehouse(), entry.source)
     report.seconds = time.monotonic() - started
     log.info(
         "replayed source=%s batches=%d rows=%d seconds=%.1f",
         entry.source, len(report.batches), sum(report.rows.values()), report.seconds,
     )  # fmt: skip
     return report
+
+
+def _not_covered(marks: Mapping[str, LeftOut], wanted: Wanted, numbers: Sequence[int]) -> dict[str, LeftOut]:
+    """Streams that stay left out, because a replay of these batches begins after what they lack."""
+    return {
+        stream: mark
+        for stream, mark in marks.items()
+        if (wanted.streams and stream not in wanted.streams) or not numbers or mark.first < numbers[0]
+    }
+
+
+def _let_back(
+    warehouse: Warehouse, source: str, before: Mapping[str, LeftOut], report: Loaded, numbers: Sequence[int],
+    newest: int,
+) -> None:  # fmt: skip
+    """Streams that were left out before are not any more, if the replay loaded all that they lacked."""
+    known = warehouse.loaded(source)
+    for stream in before.keys() - report.left_out.keys():
+        if numbers and numbers[-1] == newest >= known:
+            let_back(warehouse, source, stream)
 
 
 def _check_streams(entry: AnySource, wanted: Wanted) -> None:
@@ -249,17 +279,20 @@ def _replayed(warehouse: Warehouse, source: str, wanted: Wanted, began: datetime
 
 
 def _end(
-    warehouse: Warehouse, bucket: Bucket, source: str, wanted: Wanted, began: datetime, known: str
-) -> None:
+    warehouse: Warehouse, bucket: Bucket, source: str, wanted: Wanted, began: datetime, known: str,
+    kept: Collection[str],
+) -> None:  # fmt: skip
     """Take away what no batch of the bucket brought, if all was loaded; note that the replay is complete.
 
-    A batch that is newer than the replay was loaded by somebody else meanwhile.
+    A batch that is newer than the replay was loaded by somebody else meanwhile. Of a stream that was left
+    out, the rows of earlier loads are ``kept``: some of them could not be replaced.
     """
     if wanted.whole:
         newest = manifest.latest_id(bucket, source, int(known))
         parameters = [source, began, known, batch_name(newest)]
+        left = {table_name(source, stream) for stream in kept}
         for table in warehouse.tables(LANDING):
-            if table.startswith(f"{source}__"):
+            if table.startswith(f"{source}__") and table not in left:
                 warehouse.query(
                     f"delete from {LANDING}.{warehouse.quoted(table)} where split_part(_file, '/', 1) = ?"
                     " and _loaded_at < ? and (_batch_id <= ? or _batch_id > ?)",

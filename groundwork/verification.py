@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from groundwork.catalog import AnySource
     from groundwork.manifest import Manifest, StoredRows
 
-FIX = "restore the object from the bucket's versions; nothing of the batch was loaded"
+FIX = "restore the object from the bucket's versions; nothing of it was loaded"
 RECORD_COLUMNS = frozenset({"record", "_request"})
 """Columns of an object of JSON records."""
 

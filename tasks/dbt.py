@@ -118,9 +118,10 @@ def _promised(settings: Settings, bucket: Bucket) -> served.Served:
 def built_what(settings: Settings, select: str) -> tuple[str, str]:
     """Under which name a build leaves its note, and what it was a build of."""
     from groundwork.dbt_turn import fingerprint
+    from groundwork.idle import BUILDS
 
     name = "".join(letter if letter.isalnum() else "-" for letter in select)
-    return f"transform-{name or 'everything'}", f"{fingerprint(settings.dbt)} {select}"
+    return f"{BUILDS}{name or 'everything'}", f"{fingerprint(settings.dbt)} {select}"
 
 
 def _invoke(arguments: list[str], settings: Settings) -> None:

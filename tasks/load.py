@@ -9,7 +9,7 @@ from prefect import task
 from tasks.retries import RETRIES
 
 if TYPE_CHECKING:
-    from groundwork.load import Loaded
+    from groundwork.landing import Loaded
 
 
 @task(task_run_name="load-{source}", **RETRIES)

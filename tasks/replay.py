@@ -11,7 +11,7 @@ from prefect import task
 from tasks.retries import RETRIES
 
 if TYPE_CHECKING:
-    from groundwork.load import Loaded
+    from groundwork.landing import Loaded
 
 _EVERY = 2.0
 """Seconds between two updates of the progress artifact."""

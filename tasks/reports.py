@@ -9,13 +9,13 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 if TYPE_CHECKING:
     from groundwork.extract import Extracted
-    from groundwork.load import Loaded
+    from groundwork.landing import Loaded
 
 
 @task(task_run_name="report-{extracted.source}")
 def report_ingest(extracted: Extracted, loaded: Loaded) -> None:
     """Tell rows per stream and operation, and what to worry about; nothing when there is nothing."""
-    worries = [*extracted.complaints, extracted.slot.get("concern", "")]
+    worries = [*extracted.complaints, *loaded.complaints, extracted.slot.get("concern", "")]
     if not (extracted.rows or loaded.rows or any(worries)):
         return
     streams = sorted(set(extracted.rows) | set(loaded.rows))

@@ -29,7 +29,8 @@ from groundwork.bucket import Bucket, open_bucket
 from groundwork.doctor import examine
 from groundwork.extract import Extracted, extract, open_source
 from groundwork.findings import Finding
-from groundwork.load import Loaded, load
+from groundwork.landing import Loaded
+from groundwork.load import load
 from groundwork.manifest import Manifest, since
 from groundwork.settings import Resolve, Settings
 from groundwork.warehouses.duckdb import DuckDB, open_duckdb
@@ -179,7 +180,9 @@ class Capture:
 
     def load(self) -> Loaded:
         with self.warehouse() as warehouse:
-            return load(self.entry, self.bucket, warehouse)
+            loaded = load(self.entry, self.bucket, warehouse)
+        loaded.insist()
+        return loaded
 
     def run(self, **options: Any) -> Extracted:
         """Extract, load, and hold the ledger against the manifests."""

@@ -17,7 +17,8 @@ import duckdb
 from dbt.adapters.factory import reset_adapters
 
 from groundwork.catalog import Catalog
-from groundwork.load import prepare, table_name
+from groundwork.landing import table_name
+from groundwork.load import prepare
 from groundwork.manifest import batch_name
 from groundwork.warehouses.duckdb import open_duckdb
 

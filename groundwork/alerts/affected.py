@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from groundwork.catalog import AnySource
-from groundwork.load import table_name
+from groundwork.landing import table_name
 from groundwork.warehouses import LANDING
 
 

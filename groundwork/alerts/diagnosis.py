@@ -50,8 +50,8 @@ ADVICE: dict[Kind, str] = {
         "or the model."
     ),
     "quarantine": (
-        "All other tables are read. Mend what the message says; the next run copies the table "
-        "again."
+        "All other tables are read and loaded. Mend what the message says; the next run brings the "
+        "table up to date."
     ),
     "slot lag": (
         "The source's server keeps log for us, and its disk may fill. Usually runs have stopped: "
@@ -106,6 +106,8 @@ def diagnose(state: str, message: str, *, crashed: bool) -> Diagnosis:
         return Diagnosis("disk", "disk")
     if re.search(r"\bBucketError: ", message):
         return Diagnosis("bucket", "bucket")
+    if re.search(r"\bWarehouseUnusable: ", message):
+        return Diagnosis("warehouse", "warehouse")
     if re.search(r"\bWarehouseError: .*(cannot be (opened|reached)|is still held|not reach)", message):
         return Diagnosis("warehouse", "warehouse")
     if re.search(r"\bStreamsQuarantined: ", message):

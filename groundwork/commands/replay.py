@@ -9,8 +9,12 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from groundwork.errors import CatalogError, GroundworkError
+
+if TYPE_CHECKING:
+    from groundwork.landing import Loaded
 
 log = logging.getLogger(__name__)
 
@@ -67,21 +71,22 @@ def run_replay(options: argparse.Namespace) -> int:
         raise CatalogError("replay --stream", "needs its source", fix="name one source before --stream")
     wanted = Wanted(tuple(options.stream), bound(options.since), bound(options.until))
 
-    def one(source: str) -> str:
-        done = replay(
+    def one(source: str) -> Loaded:
+        return replay(
             catalog[source], bucket,
             lambda: open_warehouse(settings, who=f"replay {source}"), wanted, progress=_Lines(source),
         )  # fmt: skip
-        rows = sum(done.rows.values())
-        return f"replay {source}: {len(done.batches)} batches, {rows} rows, {done.seconds:.1f} s"
 
     entries = [catalog[source] for source in options.source or catalog]
     make_ready(entries, bucket, lambda: open_warehouse(settings, who="replay"), wanted)
-    failed = []
+    failed, left_out = [], []
     with ThreadPoolExecutor(len(entries), "replay") as pool:
         for source, run in [(entry.source, pool.submit(one, entry.source)) for entry in entries]:
             try:
-                print(run.result())
+                done = run.result()
+                rows = sum(done.rows.values())
+                print(f"replay {source}: {len(done.batches)} batches, {rows} rows, {done.seconds:.1f} s")
+                left_out += [f"{source}: {complaint}" for complaint in done.complaints]
             except GroundworkError as error:  # the others go on
                 print(f"{type(error).__name__}: {error}", file=sys.stderr)
                 failed.append(source)
@@ -90,7 +95,9 @@ def run_replay(options: argparse.Namespace) -> int:
 
         build(settings, ["--quiet", "build", "--full-refresh", "--exclude-resource-type", "unit_test"])
         print("replay: staging and visualization are built from it")
-    return 1 if failed else 0
+    for complaint in left_out:
+        print(f"left out of {complaint}", file=sys.stderr)
+    return 1 if failed or left_out else 0
 
 
 @dataclass

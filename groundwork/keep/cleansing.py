@@ -14,7 +14,7 @@ from groundwork import manifest
 from groundwork.bucket import Bucket
 from groundwork.errors import WarehouseError
 from groundwork.keep.records import Rewrite
-from groundwork.load import table_name
+from groundwork.landing import table_name
 from groundwork.warehouses import LANDING, LandingBatch, Warehouse
 
 log = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from typing import Any
 
 import duckdb
 
-from groundwork.errors import WarehouseError
+from groundwork.errors import WarehouseError, about
 from groundwork.manifest import REWRITTEN, Manifest, now
 from groundwork.warehouses import (
     INSTANT,
@@ -147,9 +147,11 @@ class DuckDB:
             for batch in batches:
                 for arriving in batch.objects:
                     if not arriving.stored.rewritten:
-                        self._insert(batch.manifest, arriving, loaded_at)
+                        with about(arriving.stored.stream), self._told():
+                            self._insert(batch.manifest, arriving, loaded_at)
             for names, columns, arriving in rewritten(batches):
-                self._insert_rewritten(batches[0].manifest.source, names, columns, arriving, loaded_at)
+                with about(arriving.stored.stream), self._told():
+                    self._insert_rewritten(batches[0].manifest.source, names, columns, arriving, loaded_at)
             self._enter([batch.manifest for batch in batches if batch.whole], loaded_at, run_id)
 
     def _insert(self, batch: Manifest, arriving: LandingObject, loaded_at: Any) -> None:

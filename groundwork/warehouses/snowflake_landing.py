@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-from groundwork.errors import ObjectDamaged
+from groundwork.errors import ObjectDamaged, about
 from groundwork.manifest import Manifest, now
 from groundwork.warehouses import (
     LEDGER,
@@ -88,10 +88,12 @@ class Load:
         with turn(self._session, self._source, run_id):
             self._clear(batches)
             for stream, files in plain.items():
-                for first in range(0, len(files), FILES_PER_COPY):
-                    self._copy(stream, files[first : first + FILES_PER_COPY])
+                with about(stream):
+                    for first in range(0, len(files), FILES_PER_COPY):
+                        self._copy(stream, files[first : first + FILES_PER_COPY])
             for stream, entries in whole.items():
-                self._take(stream, entries, batches)
+                with about(stream):
+                    self._take(stream, entries, batches)
             self._enter(batches, run_id)
 
     def _table(self, stream: str) -> str:
@@ -121,7 +123,8 @@ class Load:
         """Where Snowflake finds an object; an internal stage is sent it."""
         if self._login.staging == "external":
             return in_bucket(arriving, batch)
-        path = arriving.file()
+        with about(arriving.stored.stream):
+            path = arriving.file()
         where = literal(path.absolute().as_uri())
         put = f"put {where} @{self._login.stage}/{batch.source} auto_compress = false overwrite = true"
         self._session.query(put)
@@ -242,6 +245,6 @@ def _about(files: Sequence[StagedFile]) -> Iterator[None]:
                     file.arriving.url,
                     f"cannot be read by Snowflake ({error.number})",
                     why=f"query {error.query_id} has the details",
-                    fix="restore the object from the bucket's versions; nothing of the batch was loaded",
+                    fix="restore the object from the bucket's versions; nothing of it was loaded",
                 ) from error
         raise

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from groundwork.errors import WarehouseError
+from groundwork.errors import WarehouseError, WarehouseUnusable
 from groundwork.warehouses.snowflake_login import SnowflakeLogin
 
 log = logging.getLogger(__name__)
@@ -26,6 +26,10 @@ class StatementRefused(WarehouseError):
     """All that Snowflake said; may hold values, so it is for code to look into and not for a log."""
     number: int = 0
     query_id: str = ""
+
+
+_CONNECTION_LOST = ("08", "28", "57")
+"""Classes of SQLSTATE that are about the session, not about a statement."""
 
 
 class Session:
@@ -85,7 +89,7 @@ class Session:
                     },
                 )
             except Error as error:
-                raise WarehouseError(
+                raise WarehouseUnusable(
                     login.where,
                     f"{login.user} cannot sign in ({error.errno})",
                     fix="check the account's name, the user's public key and the network",
@@ -100,6 +104,13 @@ class Session:
         try:
             yield
         except Error as error:
+            if (error.sqlstate or "").startswith(_CONNECTION_LOST):
+                raise WarehouseUnusable(
+                    self._login.where,
+                    f"the session was lost ({error.errno})",
+                    why=f"SQLSTATE {error.sqlstate}",
+                    fix="nothing was written by the last statement; the next run goes on",
+                ) from error
             told = str(error.msg or "")
             # What does not compile names tables and columns; what fails on data would name values.
             compiled = (error.sqlstate or "").startswith(("42", "02", "0A"))

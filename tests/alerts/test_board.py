@@ -135,6 +135,7 @@ def test_nothing_is_blamed_for_what_the_platform_could_not_do_meanwhile() -> Non
         ("Failed", "… exception: KeyMissing: s3://b/k: is not in the bucket", False, "failed", ""),
         ("Failed", "… WarehouseError: /w.duckdb: cannot be opened", False, "warehouse", "warehouse"),
         ("Failed", "… WarehouseError: /w.duckdb: a statement failed (BinderException)", False, "failed", ""),
+        ("Failed", "… WarehouseUnusable: /w.duckdb: is damaged", False, "warehouse", "warehouse"),
         ("Failed", "… BucketError: /tmp/x: cannot be written (No space left on device)", False, "disk", "disk"),
         ("Failed", "… StreamsQuarantined: source 'shop': left out: stream items", False, "quarantine", ""),
     ],

@@ -12,6 +12,7 @@ from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
@@ -23,6 +24,11 @@ from prefect.variables import Variable
 from demo.mailbox import Mailbox, MailServer
 from demo.prefect_server import PrefectServer, PrefectWorker
 from deployments.automations import apply_automations, read_automations
+from groundwork.bucket import open_bucket
+from groundwork.catalog import load_catalog
+from groundwork.extract import extract
+from groundwork.manifest import since
+from groundwork.sources import Checkpoint, Cursors, Rows
 from tasks.run_states import could_not_tell
 from tasks.watch import call_if_changed
 from tests.commands import PROJECT
@@ -152,6 +158,50 @@ def test_a_run_that_fails_is_told_to_the_sources_owner_with_all_that_waits(mailb
     assert html is not None and "landing.shop__orders" in html.get_content()
     call()  # again, as automations may
     assert len([one for one in mailbox.messages() if told("shop")(one)]) == 1
+
+
+@pytest.mark.timeout(600)
+def test_a_stream_that_cannot_be_loaded_is_mailed_once_and_once_when_it_caught_up(
+    mailbox: Mailbox, tmp_path: Path
+) -> None:
+    bucket = open_bucket((tmp_path / "bucket").as_uri())
+    environment = {"GROUNDWORK_HOME": str(tmp_path), "GROUNDWORK_BUCKET": bucket.url}
+
+    class Source:
+        def read(self, cursors: Cursors) -> Iterator[Rows | Checkpoint]:
+            yield Rows("flow_runs", pl.DataFrame({"record": ["{}"], "_request": ["a test"]}))
+            yield Checkpoint({}, heartbeat=True)
+
+    extract(load_catalog(PROJECT / "catalog")["ops"], Source(), bucket)
+    (stored,) = next(since(bucket, "ops", 0)).objects
+    body = bucket.get(stored.key)
+    bucket.put(stored.key, body[:-1])
+
+    def export() -> FlowRun:
+        job = {"env": environment}
+        parameters = {"settle_seconds": 0}
+        ended = run_deployment(
+            "export-logs/export-logs", parameters=parameters, job_variables=job, timeout=180, as_subflow=False
+        )
+        assert isinstance(ended, FlowRun) and ended.state is not None and ended.state.is_final()
+        return ended
+
+    failed = export()
+    assert failed.state is not None and failed.state.is_failed()
+    call()
+    mail = mailbox.wait_for(told("ops quarantine"), timeout=60)
+    assert mail["Subject"] == "[Groundwork] ops: quarantine (export-logs)"
+    text = plain(mail)
+    assert "stream flow_runs is not loaded from batch 0000000001 on" in text
+    assert "bytes, its manifest says" in text and "Restore the object from the bucket's versions" in text
+    assert "docs/runbooks.md#quarantine" in text
+    bucket.put(stored.key, body)
+    mended = export()
+    assert mended.state is not None and mended.state.is_completed()
+    call()
+    over = mailbox.wait_for(told("ops quarantine", "recovered"), timeout=60)
+    assert over["In-Reply-To"] == mail["Message-ID"]
+    assert len([one for one in mailbox.messages() if told("ops quarantine")(one)]) == 1
 
 
 @pytest.mark.timeout(600)

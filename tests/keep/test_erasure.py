@@ -29,7 +29,8 @@ from groundwork.keep.erasure import (
 from groundwork.keep.key_index import canonical
 from groundwork.keep.records import Rewrite
 from groundwork.keep.subjects import named
-from groundwork.load import Loaded, land_group, load, prepare
+from groundwork.landing import Loaded, land_group
+from groundwork.load import load, prepare
 from groundwork.manifest import latest_id, span
 from groundwork.warehouses.duckdb import open_duckdb
 from tests.keep.killed import Killed, MortalBucket

@@ -21,10 +21,10 @@ from groundwork.bucket.s3 import S3Bucket, s3_client
 from groundwork.errors import (
     BucketError,
     GroundworkError,
-    ObjectDamaged,
     SourceError,
     SourceRefused,
     SourceUnreachable,
+    StreamsQuarantined,
 )
 from groundwork.manifest import manifest_key
 from groundwork.sources import copytext, incoming, pgoutput, wire
@@ -61,6 +61,7 @@ def test_a_wrong_password(items: Capture) -> None:
     items.url = items.database.url(password=SECRET)
     with told(
         SourceRefused,
+        StreamsQuarantined,
         "source 'shop': PostgreSQL says: password authentication failed.*Check the user and password",
         items,
     ):
@@ -125,6 +126,7 @@ def test_a_missing_publication(items: Capture) -> None:
     items.database.sql("drop publication groundwork")
     with told(
         SourceRefused,
+        StreamsQuarantined,
         "there is no publication 'groundwork'.*Run the statements that `python -m groundwork doctor --sql` prints",
         items,
     ):
@@ -135,6 +137,7 @@ def test_a_table_that_is_not_published_with_a_guess(items: Capture) -> None:
     items.streams = {"items": ("public.item", ["id"])}
     with told(
         SourceRefused,
+        StreamsQuarantined,
         r"streams.items.table: 'public.item' is not in publication 'groundwork'. There is no such table. Did you mean 'public.items'\?$",
         items,
     ):
@@ -316,7 +319,7 @@ def test_a_bucket_that_goes_away_in_the_middle(
         items.assert_equal_to_the_source()
 
 
-def test_a_damaged_object_is_not_loaded_and_the_batches_before_it_are(items: Capture) -> None:
+def test_a_damaged_object_leaves_its_stream_out_until_it_is_restored(items: Capture) -> None:
     items.extract()
     items.database.sql("delete from items where id = 1")
     items.extract()
@@ -329,12 +332,13 @@ def test_a_damaged_object_is_not_loaded_and_the_batches_before_it_are(items: Cap
         (body[:-1], r"has \d+ bytes, its manifest says \d+"),
     ):
         items.bucket.put(stored.key, damage)
-        with pytest.raises(ObjectDamaged, match=message):
+        with pytest.raises(StreamsQuarantined, match=f"ObjectDamaged: .*{message}"):
             items.load()
         with items.warehouse() as warehouse:
-            assert warehouse.loaded("shop") == 1
+            assert warehouse.loaded("shop") == 3
+            assert warehouse.query("select distinct _batch_id from landing.shop__items") == [("0000000001",)]
     items.bucket.delete(stored.key)
-    with pytest.raises(ObjectDamaged, match="is missing, though manifest 0000000002 of shop lists it"):
+    with pytest.raises(StreamsQuarantined, match="is missing, though manifest 0000000002 of shop lists it"):
         items.load()
     items.bucket.put(stored.key, body)
     items.load()
