@@ -65,7 +65,7 @@ def assert_left_out(report: Extracted, why: str) -> None:
     with pytest.raises(StreamsQuarantined, match=why) as caught:
         report.insist()
     assert "source 'shop': left out: stream bad (public.bad) since 20" in str(caught.value)
-    assert "is copied again by the next run" in str(caught.value)
+    assert "the next run brings these up to date" in str(caught.value)
 
 
 ILLS = {
