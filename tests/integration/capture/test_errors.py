@@ -61,7 +61,6 @@ def test_a_wrong_password(items: Capture) -> None:
     items.url = items.database.url(password=SECRET)
     with told(
         SourceRefused,
-        StreamsQuarantined,
         "source 'shop': PostgreSQL says: password authentication failed.*Check the user and password",
         items,
     ):
@@ -126,7 +125,6 @@ def test_a_missing_publication(items: Capture) -> None:
     items.database.sql("drop publication groundwork")
     with told(
         SourceRefused,
-        StreamsQuarantined,
         "there is no publication 'groundwork'.*Run the statements that `python -m groundwork doctor --sql` prints",
         items,
     ):
@@ -137,7 +135,6 @@ def test_a_table_that_is_not_published_with_a_guess(items: Capture) -> None:
     items.streams = {"items": ("public.item", ["id"])}
     with told(
         SourceRefused,
-        StreamsQuarantined,
         r"streams.items.table: 'public.item' is not in publication 'groundwork'. There is no such table. Did you mean 'public.items'\?$",
         items,
     ):
