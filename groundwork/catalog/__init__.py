@@ -172,17 +172,21 @@ class RestStream(Stream, RestEndpoint):
     def _replication_is_possible(self) -> RestStream:
         if self.replication == "log_based":
             raise ValueError("replication: an API is read 'incremental' or 'full_table'")
-        ways = [way for way in (self.cursor, self.windows, self.parent, self.files) if way]
+        ways = [self.cursor, self.windows, self.sync, self.parent, self.files]
+        ways = [way for way in ways if way]
         if self.replication == "incremental" and not ways:
             raise ValueError("cursor: an incremental stream needs one (field, parameter)")
         if len(ways) > 1:
-            raise ValueError("cursor: a stream has one of 'cursor', 'windows', 'parent' and 'files'")
-        if self.replication == "full_table" and (self.windows or self.deletions):
-            raise ValueError(f"{'windows' if self.windows else 'deletions'}: are read 'incremental'")
+            raise ValueError("cursor: a stream has one of 'cursor', 'windows', 'sync', 'parent' and 'files'")
+        for key in ("windows", "deletions", "sync"):
+            if self.replication == "full_table" and getattr(self, key):
+                raise ValueError(f"{key}: is read 'incremental'")
+        if self.sync and not self.primary_key:
+            raise ValueError("primary_key: tells a changed record of 'sync' from a new one")
         if self.deletions and not self.primary_key:
             raise ValueError("primary_key: says which record a deletion is of")
-        if self.expect.minimum and (self.windows or self.parent or self.files):
-            raise ValueError("expect.minimum: windows, children and lists of files may well be empty")
+        if self.expect.minimum and (self.windows or self.parent or self.files or self.sync):
+            raise ValueError("expect.minimum: windows, changes, children and lists of files may be empty")
         if self.files and self.replication != "incremental":
             raise ValueError("files: are read 'incremental', and the list is the cursor")
         return self

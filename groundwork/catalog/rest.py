@@ -9,40 +9,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime, time, timedelta
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
 
 from groundwork.catalog.answers import Encoding, Expect, Files, Format
 from groundwork.catalog.auth import Auth, NoAuth, Value
-from groundwork.durations import Duration
-from groundwork.paths import answer_steps, body_steps, put
+from groundwork.catalog.increments import RestCursor, RestSync, RestWindows, checked_path, edges_of
+from groundwork.paths import body_steps, put
 
 PLACEHOLDER = re.compile(r"\{parent\.([^{}]+)\}")
 """A field of the parent's record; dotted like every path."""
 VARIABLE = re.compile(r"\{(parent\.[^{}]+|cursor|from|to|page)\}")
 """What varies from request to request, as a placeholder within a text."""
-DAY = timedelta(days=1)
-_UNITS = {
-    "%S": timedelta(seconds=1), "%M": timedelta(minutes=1), "%H": timedelta(hours=1), "%d": DAY, "%j": DAY
-}  # fmt: skip
-"""The directives that a form of dates may end with, the finest first."""
 
 
 class _Entry(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-def checked_path(path: str) -> str:
-    """A path into an answer, or "" for none.
-
-    Raises:
-        ValueError: when it is no path.
-    """
-    if path:
-        answer_steps(path)
-    return path
 
 
 class RestRateLimit(_Entry):
@@ -87,6 +70,8 @@ _KEYS: dict[str, tuple[list[str], list[str]]] = {
 """Keys that each paging kind cannot do without, and those that it may have beside what all may have."""
 BY_VALUE = ("page_number", "offset", "cursor", "header_cursor")
 """Kinds that ask for a page by one value: a parameter, or ``{page}`` within a text."""
+LINKED = ("single_page", "json_link", "header_link")
+"""Kinds that can begin with a link."""
 _ANY_KIND = {
     "kind", "more", "more_values", "end", "end_values", "size_parameter", "size", "total", "total_header",
     "may_be_empty", "max_pages",
@@ -167,87 +152,6 @@ class Paging(_Entry):
         return self
 
 
-class RestCursor(_Entry):
-    """What an incremental stream goes by."""
-
-    field: Annotated[str, AfterValidator(checked_path)]
-    """Path in the record to its time or number of change."""
-    parameter: str = ""
-    """Parameter that asks for records changed since; without it, ``{cursor}`` stands for the value in the
-    endpoint, the parameters or the query. Each pull asks from one unit before the last value, so
-    the API may include the value (``since``) or exclude it (``modified_after``)."""
-    exact: bool = False
-    """Ask from the last value itself. Only right where the API includes it, or no two records ever share one
-    (a feed of changes whose positions are not to be reckoned with)."""
-    lookback: Duration | None = None
-    """How far before the last value to ask again, for records that surface late."""
-    start: str = ""
-    """Value of the parameter in the first pull; without it the first pull asks for everything."""
-    epoch: Literal["", "seconds", "milliseconds"] = ""
-    """The unit of values that are numbers since 1970; a lookback over numbers needs it."""
-    written: str = Field("{cursor}", pattern=r"\{cursor\}")
-    """How the parameter says it, where it is a filter: ``updated >= '{cursor}'``."""
-    number: bool = False
-    """Send it as a JSON number, where it stands in a body."""
-
-
-def _directives(form: str) -> list[str]:
-    return re.findall(r"%.", form)
-
-
-class RestWindows(_Entry):
-    """Time in windows without gaps, each asked for by itself and read page by page to its end."""
-
-    start: datetime
-    """Where the first window begins; UTC unless it says otherwise."""
-    step: Duration
-    """How long a window is; the newest one is read again in each run until it is over."""
-    from_parameter: str = Field("", alias="from")
-    """Parameter for the beginning of a window; without it, ``{from}`` stands for it in the endpoint, the
-    parameters or the query."""
-    to_parameter: str = Field("", alias="to")
-    """Parameter for its end, which is the beginning of the next one; without it, ``{to}``."""
-    format: str = Field("instant", pattern=r"^(instant|date|seconds|milliseconds|(?:[^%]|%[YmdHMSj])+)$")
-    """How both are written; numbers count from 1970. Else a form such as ``%Y%m%d``, in UTC."""
-    to_included: bool = False
-    """The API counts the last day in, so it is sent instead of the day after it (dates only)."""
-    reread: list[Duration] = []
-    """For late data: each window is read once more at each of these ages."""
-
-    @field_validator("start")
-    @classmethod
-    def _is_utc(cls, start: datetime) -> datetime:
-        return start.replace(tzinfo=UTC) if start.tzinfo is None else start.astimezone(UTC)
-
-    @property
-    def unit(self) -> timedelta:
-        """The finest time that the form can tell."""
-        if "%" not in self.format:
-            return DAY if self.format == "date" else _UNITS["%S"]
-        return next((unit for directive, unit in _UNITS.items() if directive in self.format), timedelta())
-
-    @property
-    def by_date(self) -> bool:
-        """Whether windows are days or more."""
-        return self.unit == DAY
-
-    @model_validator(mode="after")
-    def _steps_fit_the_form(self) -> Self:
-        day = "%Y" in self.format and ("%j" in self.format or {"%m", "%d"} <= set(_directives(self.format)))
-        if "%" in self.format and not day:
-            raise ValueError("format: instant, date, seconds, milliseconds, or a form such as %Y%m%d")
-        since_midnight = self.start - datetime.combine(self.start, time(), UTC)
-        if self.by_date and (self.step % DAY or since_midnight):
-            raise ValueError("step: dates need windows of whole days that begin at midnight UTC")
-        if self.step % self.unit or since_midnight % self.unit:
-            raise ValueError(f"step: '{self.format}' tells nothing finer than {self.unit}")
-        if self.to_included and not self.by_date:
-            raise ValueError(
-                "to_included: is for dates; the edge of other windows that comes twice does no harm"
-            )
-        return self
-
-
 class RestParent(_Entry):
     """The stream whose records an endpoint is asked for, one by one: ``/issues/{parent.number}/comments``."""
 
@@ -265,11 +169,6 @@ def _texts(value: JsonValue) -> Iterator[str]:
     elif isinstance(value, list | dict):
         for inner in value.values() if isinstance(value, dict) else value:
             yield from _texts(inner)
-
-
-def _edges(windows: RestWindows | None) -> list[tuple[str, str]]:
-    """The edges of a window, and the parameters they have."""
-    return [("from", windows.from_parameter), ("to", windows.to_parameter)] if windows else []
 
 
 class RestQuestion(_Entry):
@@ -291,6 +190,8 @@ class RestQuestion(_Entry):
     cursor: RestCursor | None = None
     windows: RestWindows | None = None
     """Instead of a cursor, for APIs that list by time but cannot say what changed."""
+    sync: RestSync | None = None
+    """Instead of a cursor, for APIs that say themselves where the next pull begins."""
     parent: RestParent | None = None
     """Instead of a cursor, for endpoints below another stream's records."""
 
@@ -330,7 +231,9 @@ class RestQuestion(_Entry):
                 raise ValueError("cursor.parameter: is missing (or {cursor} in a parameter or the query)")
             if not self.cursor.start:
                 raise ValueError("cursor.start: {cursor} needs a value in the first pull, too")
-        for edge, parameter in _edges(self.windows):
+        if self.sync and not self.sync.parameter and self.paging.kind not in LINKED:
+            raise ValueError(f"sync.parameter: is missing; a link goes with kind {', '.join(LINKED)}")
+        for edge, parameter in edges_of(self.windows):
             if not parameter and edge not in within:
                 raise ValueError(f"windows.{edge}: is missing (or {{{edge}}} in a parameter or the query)")
         return self
@@ -340,7 +243,7 @@ class RestQuestion(_Entry):
         if not self.posts:
             return self
         names = [self.cursor.parameter if self.cursor else "", self.paging.parameter]
-        names += [self.paging.size_parameter, *(parameter for _, parameter in _edges(self.windows))]
+        names += [self.paging.size_parameter, *(parameter for _, parameter in edges_of(self.windows))]
         body: Any = {}
         for name, value in [*self.parameters.items(), *((name, "") for name in names if name)]:
             try:
@@ -392,6 +295,8 @@ class RestEndpoint(RestQuestion, RestAnswer):
         if (self.records or self.error) and self.format != "json":
             raise ValueError("records: only 'format: json' has paths; leave out 'records' and 'error'")
         listed = self.files.records if self.files else self.records
+        if self.sync and self.sync.next and not listed:
+            raise ValueError("sync.next: the body itself is the array of records; give 'records' a path")
         for key in ("next", "more", "end", "total"):
             if not listed and getattr(self.paging, key):
                 raise ValueError(
@@ -408,7 +313,7 @@ class RestDeletions(RestEndpoint):
 
     @model_validator(mode="after")
     def _is_one_endpoint(self) -> Self:
-        for key in ("windows", "parent", "files"):
+        for key in ("windows", "parent", "files", "sync"):
             if getattr(self, key):
                 raise ValueError(f"{key}: deletions are read by their cursor")
         return self

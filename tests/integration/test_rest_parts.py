@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from groundwork.catalog import RestSource as Entry
-from groundwork.catalog.rest import RestWindows
+from groundwork.catalog.increments import RestWindows
 from groundwork.errors import SourceError, SourceRefused
 from groundwork.sources import Rows
 from groundwork.sources.rest import RestSource, Sizes

@@ -44,10 +44,10 @@ WINDOWS = {"start": "2026-01-01", "step": "1 day", "from": "since", "to": "until
             {"endpoint": "/{parent.id}", "parent": {"stream": "shelves"}},
             "streams.books.parent: 'shelves' is no stream before it (none)",
         ),
-        ({"windows": WINDOWS}, "windows: are read 'incremental'"),
+        ({"windows": WINDOWS}, "windows: is read 'incremental'"),
         (
             {"deletions": {"endpoint": "/gone", "cursor": {"field": "a", "parameter": "b"}}},
-            "deletions: are read 'incremental'",
+            "deletions: is read 'incremental'",
         ),
         ({"deletions": {"endpoint": "/gone"}}, "deletions.cursor: is missing"),
         (
@@ -56,7 +56,7 @@ WINDOWS = {"start": "2026-01-01", "step": "1 day", "from": "since", "to": "until
         ),
         (
             {"windows": WINDOWS, "cursor": {"field": "a", "parameter": "b"}, "replication": "incremental"},
-            "one of 'cursor', 'windows', 'parent' and 'files'",
+            "one of 'cursor', 'windows', 'sync', 'parent' and 'files'",
         ),
         ({"endpoint": "https://elsewhere/books"}, "path below base_url"),
         ({"records": "data..items"}, "records: is no path: keys with dots between them"),
@@ -106,6 +106,25 @@ WINDOWS = {"start": "2026-01-01", "step": "1 day", "from": "since", "to": "until
         ),
         ({"replication": "incremental", "windows": {**WINDOWS, "format": "%B"}}, "windows.format"),
         ({"replication": "incremental", "windows": {**WINDOWS, "format": "%H:%M"}}, "or a form such as"),
+        (
+            {"records": "a", "replication": "incremental", "sync": {"next": "t", "parameter": "s"}},
+            "primary_key: tells a changed record of 'sync' from a new one",
+        ),
+        (
+            {
+                "records": "a",
+                "replication": "incremental",
+                "sync": {"next": "t"},
+                "paging": {"kind": "page_number", "parameter": "page"},
+            },
+            "sync.parameter: is missing; a link goes with kind",
+        ),
+        ({"records": "a", "replication": "incremental", "sync": {}}, "sync.next: a token stands either"),
+        (
+            {"replication": "incremental", "sync": {"next": "t"}},
+            "streams.books.sync: the body itself is the array",
+        ),
+        ({"records": "a", "sync": {"next": "t"}}, "sync: is read 'incremental'"),
         ({"records": "a", "paging": {"past_the_end": [404]}}, "past_the_end: is not a key of kind 'single_"),
         ({"replication": "incremental"}, "cursor: an incremental stream needs one"),
         ({"files": {}}, "files: are read 'incremental'"),
@@ -114,7 +133,7 @@ WINDOWS = {"start": "2026-01-01", "step": "1 day", "from": "since", "to": "until
         ({"format": "xml"}, "format: Input should be 'json', 'ndjson' or 'csv'"),
         (
             {"files": {}, "replication": "incremental", "expect": {"minimum": 1}},
-            "expect.minimum: windows, children and lists of files may well be empty",
+            "expect.minimum: windows, changes, children and lists of files may be empty",
         ),
     ],
 )

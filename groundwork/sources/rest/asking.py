@@ -47,7 +47,10 @@ WHOLE = Part()
 class Asking:
     """Makes the URL and the body of each request of one pull."""
 
-    def __init__(self, stream: RestStream, where: str, since: str | None, part: Part) -> None:
+    def __init__(
+        self, stream: RestStream, where: str, since: str | None, part: Part,
+        token: Mapping[str, str] | None = None,
+    ) -> None:  # fmt: skip
         """Prepare what all requests of a pull share.
 
         Args:
@@ -55,6 +58,7 @@ class Asking:
             where: source and stream, for messages.
             since: value of the cursor, None to ask for everything.
             part: what of the stream to ask for.
+            token: what a pull before ended with; None to read everything.
         """
         self._stream, self._where, cursor = stream, where, stream.cursor
         self._values: dict[str, Any] = dict(part.values)
@@ -65,6 +69,10 @@ class Asking:
                 self._added[cursor.parameter] = self._filled(cursor.written, {"cursor": value})
             else:
                 self._values["cursor"] = value
+        if stream.sync and token is None:
+            self._added |= {name: self._filled(value, {}) for name, value in stream.sync.full_read.items()}
+        elif stream.sync and stream.sync.parameter and token:
+            self._added[stream.sync.parameter] = token["token"]
         if stream.paging.size_parameter:
             self._added[stream.paging.size_parameter] = stream.paging.size
 

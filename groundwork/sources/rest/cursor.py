@@ -20,7 +20,7 @@ from typing import Any
 
 from msgspec import Raw
 
-from groundwork.catalog.rest import RestCursor
+from groundwork.catalog.increments import RestCursor
 from groundwork.errors import AnswerUnusable, CatalogError
 from groundwork.sources.rest.one_unit import INSTANT, NUMBER, less, one_unit_before, shifted
 

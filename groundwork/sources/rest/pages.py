@@ -46,6 +46,8 @@ class Page:
     """What the API counted so far, for the place to go on from."""
     doubt: str = ""
     """Of the last page: why the pull may not be whole, though that is not certain."""
+    token: Position | None = None
+    """What the next pull can begin with, for streams with a ``sync``."""
     unchanged: bool = False
     """The API says that nothing changed since the answer whose validators were sent."""
     validators: Validators = NONE
@@ -128,6 +130,7 @@ class PageReader:
                     capped=guard.capped,
                     progress=progress.state,
                     doubt=doubt,
+                    token=self._pager.token(cut, answer),
                     unchanged=answer.unchanged,
                     validators=self._new_validators(asked, answer),
                 )

@@ -32,7 +32,13 @@ class Pager:
     """Pages of one stream: what to ask for, and what comes after an answer."""
 
     def __init__(
-        self, stream: RestStream, access: Access, where: str, since: str | None = None, part: Part = WHOLE
+        self,
+        stream: RestStream,
+        access: Access,
+        where: str,
+        since: str | None = None,
+        part: Part = WHOLE,
+        token: Position | None = None,
     ) -> None:
         """Prepare the requests of one pull.
 
@@ -42,15 +48,19 @@ class Pager:
             where: source and stream, for messages.
             since: value of the cursor parameter, None to ask for everything.
             part: what of the stream to ask for.
+            token: what a pull before ended with, for streams with a ``sync``; None to read everything.
         """
         self._stream, self._paging, self._access, self._where = stream, stream.paging, access, where
         self._keyset = Keyset(stream, where) if stream.paging.last_field else None
         self.part = part
-        self._asking = Asking(stream, where, since, part)
+        self._token = token
+        self._asking = Asking(stream, where, since, part, token)
 
     @property
     def first(self) -> Position:
         """The position of the first page."""
+        if self._token and "link" in self._token:
+            return self._token
         if self._paging.kind == "page_number":
             return {"page": int(self._paging.first)}
         return {"offset": 0} if self._paging.kind == "offset" else {}
@@ -176,6 +186,16 @@ class Pager:
             target = answer.headers.get(named) or None if named else answer.next_link
         return None if target is None else self._link(target, answer.url)
 
+    def token(self, page: CutPage, answer: Answer) -> Position | None:
+        """What an answer gives the next pull to begin with; None where it gives nothing."""
+        sync = self._stream.sync
+        if sync is None:
+            return None
+        text = answer.headers.get(sync.header) or None if sync.header else page.sync
+        if text is None:
+            return None
+        return {"token": text} if sync.parameter else self._link(text, answer.url)
+
     def _continued(self, text: str) -> dict[str, str | int | bool]:
         found: dict[str, str | int | bool] = {}
         try:
@@ -284,6 +304,7 @@ def fingerprint(stream: RestStream) -> Mapping[str, Any]:
             "paging",
             "cursor",
             "windows",
+            "sync",
             "deleted",
             "deleted_values",
         },

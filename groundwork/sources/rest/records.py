@@ -43,6 +43,8 @@ class CutPage:
     more: bool | None
     """None when the catalog names no such path."""
     total: int | None
+    sync: str | None = None
+    """The token or link that the next pull begins with."""
 
     def text(self) -> pa.Array:
         """The records as an Arrow string array."""
@@ -69,6 +71,7 @@ class PageCutter:
             "next": paging.next,
             "flag": paging.more or paging.end,
             "total": paging.total,
+            "sync": stream.sync.next if stream.sync else "",
         }
         steps = {name: answer_steps(path) for name, path in named.items() if path}
         records = answer_steps(stream.records) if stream.records else ()
@@ -111,6 +114,7 @@ class PageCutter:
             next=self._next(found.get("next", UNSET), where),
             more=self._more(found.get("flag", UNSET)),
             total=_as_count(found["total"], where) if "total" in found else None,
+            sync=_as_text(found.get("sync", UNSET), where, "sync.next"),
         )
 
     def _more(self, flag: Any) -> bool | None:

@@ -28,7 +28,8 @@ from groundwork.sources.rest.parents import Values, Waiting, parts_of
 from groundwork.sources.rest.parts import PartedPull, all_pages, read_children, read_windows
 from groundwork.sources.rest.pull import IncrementalPull, Moved, Sizes
 from groundwork.sources.rest.recalled import recalled_part
-from groundwork.sources.rest.resume import Walk, going_on
+from groundwork.sources.rest.resume import State, Walk, going_on
+from groundwork.sources.rest.sync import SyncPull
 from groundwork.sources.rest.transport import Client
 from groundwork.sources.rest.whole import Pages, WholePull
 
@@ -102,7 +103,9 @@ class RestSource:
 
         def is_begun(item: tuple[str, catalog.RestStream]) -> bool:
             name, stream = item
-            return stream.replication == "full_table" and "pull" in (states.get(name) or {})
+            state = states.get(name) or {}
+            whole = stream.replication == "full_table" or (stream.sync and "sync" not in state)
+            return bool(whole) and "pull" in state
 
         return sorted(self._entry.streams.items(), key=is_begun, reverse=True)
 
@@ -189,10 +192,16 @@ class RestSource:
             walk = self._walk(loop, client, name, listed, where, NONE, None)
             files = FilesPull(name, stream, loop, client, self._access, walk, fields, where, self._sizes)
             return files.read(state)
-        kept = NONE if stream.parent else Validators.kept(state)
+        kept = NONE if stream.parent or stream.sync else Validators.kept(state)
         walk = self._walk(loop, client, name, stream, where, kept, fields)
         if stream.replication == "full_table":
             return self._whole(name, stream, pager, walk, may_write).read(state)
+        if stream.sync:
+            return SyncPull(
+                name, stream, lambda token: Pager(stream, self._access, where, token=token), walk, where,
+                self._sizes, may_write,
+                lambda watched, end: self._whole(name, stream, pager, watched, may_write, end),
+            ).read(state)  # fmt: skip
         if stream.windows or stream.parent:
             pull = PartedPull(name, stream, lambda part: pager(None, part), walk, self._sizes, may_write)
             return (
@@ -204,7 +213,7 @@ class RestSource:
 
     def _whole(
         self, name: str, stream: catalog.RestStream, pager: Callable[[str | None, Part], Pager], walk: Walk,
-        may_write: Callable[[str], bool],
+        may_write: Callable[[str], bool], end: Callable[[], State] | None = None,
     ) -> WholePull:  # fmt: skip
         why_not = "all its records are needed to read its children" if self._entry.children(name) else ""
         pages: Pages = lambda place: going_on(name, walk, pager(None, WHOLE), place)  # noqa: E731
@@ -212,7 +221,7 @@ class RestSource:
             why_not = "it is read for each of its parents"
             parts = parts_of(stream, self._parents.pop(name, []))
             pages = lambda _: all_pages(name, stream, (pager(None, part) for part in parts), walk)  # noqa: E731
-        return WholePull(name, stream, pages, self._named(name), self._sizes, may_write, why_not)
+        return WholePull(name, stream, pages, self._named(name), self._sizes, may_write, why_not, end)
 
     def _deletions(
         self, loop: BackgroundLoop, client: Client, name: str, stream: catalog.RestStream, state: Any

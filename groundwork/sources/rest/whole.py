@@ -46,7 +46,7 @@ class WholePull:
 
     def __init__(
         self, name: str, stream: RestStream, pages: Pages, where: str, sizes: Sizes,
-        may_write: Callable[[str], bool], why_not: str,
+        may_write: Callable[[str], bool], why_not: str, end: Callable[[], State] | None = None,
     ) -> None:  # fmt: skip
         """Prepare.
 
@@ -58,8 +58,11 @@ class WholePull:
             sizes: when rows are handed on and kept.
             may_write: whether a text holds no secret, so that it may stand in the draft.
             why_not: why no place can be gone on from; "" where one can.
+            end: what stands in the last state beside this pull's own, where the state of another pull may
+                have changed what is there since; may raise `PagesAstray`.
         """
         self._name, self._stream, self._pages, self._where = name, stream, pages, where
+        self._end = end
         self._sizes, self._may_write, self._why_not = sizes, may_write, why_not
         self._asked = digest_of(msgspec.json.encode(fingerprint(stream), order="deterministic"))
         self._events: list[dict[str, Any]] = []
@@ -124,6 +127,7 @@ class WholePull:
                     yield from self._kept(before, page)
                 elif self._meter.frame_is_full(self._frame):
                     yield from self._rows()
+            beside = self._end() if self._end else {}
             _check_shrinking(self._count, before.get("records"), self._stream.shrink_tolerance, self._where)
         except (PagesAstray, TooFew):
             yield from self._undone()  # not gone on with: the next run reads it all again
@@ -135,7 +139,7 @@ class WholePull:
         said_again = self._said and self._said == before.get("digest")
         if said_again:
             yield from self._undone()
-        elif self._count or before.get("records"):
+        elif self._count or before.get("records") or self._end:
             yield from self._rows()
         log.info(
             "pulled stream=%s pages=%d records=%d seconds=%.1f",
@@ -143,7 +147,7 @@ class WholePull:
         )  # fmt: skip
         validators = page.validators.state if page else {}
         self._events += paging_events(self._name, page)
-        state = {"records": self._count, "digest": self._said, **validators}
+        state = {"records": self._count, "digest": self._said, **validators, **beside}
         yield Moved(state, self._events, must=bool(pull) and not said_again)
 
     def _add(self, page: Page) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from groundwork.catalog.rest import DAY, RestWindows
+from groundwork.catalog.increments import DAY, RestWindows
 from groundwork.sources.rest.asking import Part
 from groundwork.sources.rest.one_unit import SECOND
 from groundwork.sources.rest.resume import State
