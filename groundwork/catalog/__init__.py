@@ -181,6 +181,10 @@ class RestStream(Stream, RestEndpoint):
         for key in ("windows", "deletions", "sync"):
             if self.replication == "full_table" and getattr(self, key):
                 raise ValueError(f"{key}: is read 'incremental'")
+        if self.paging.query_limit and self.cursor and not self.primary_key:
+            raise ValueError("primary_key: one query of 'paging.query_limit' gives records of another again")
+        if self.expect.minimum and self.paging.query_limit:
+            raise ValueError("expect.minimum: the last query of 'paging.query_limit' may hold few records")
         if self.sync and not self.primary_key:
             raise ValueError("primary_key: tells a changed record of 'sync' from a new one")
         if self.deletions and not self.primary_key:

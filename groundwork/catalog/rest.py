@@ -74,7 +74,7 @@ LINKED = ("single_page", "json_link", "header_link")
 """Kinds that can begin with a link."""
 _ANY_KIND = {
     "kind", "more", "more_values", "end", "end_values", "size_parameter", "size", "total", "total_header",
-    "may_be_empty", "max_pages",
+    "may_be_empty", "max_pages", "query_limit",
 }  # fmt: skip
 
 
@@ -113,6 +113,9 @@ class Paging(_Entry):
     """Path in the body to the number of records in all; checked when given."""
     total_header: str = ""
     """Header that holds it instead: ``X-Total-Count: 57``, or ``Content-Range: items 0-9/57``."""
+    query_limit: int | None = Field(None, ge=1)
+    """Most records that the API serves of one query, such as the first 10,000 of a search. An incremental
+    stream goes on with a query from its highest cursor value; records must come in its order."""
     may_be_empty: bool = False
     """An empty page in the middle is no fault (APIs that filter after paging)."""
     max_pages: int = Field(1_000_000, ge=1)

@@ -2,6 +2,7 @@
 
 source      the streams of one API, one after another
 pull        one stream: rows, and the states to commit with them
+capped      pages of an API that serves only so many records of one query
 sync        a pull that begins with the token of the one before
 pages       its pages in order, fetched ahead
 asking      what one request asks: URL, parameters and body

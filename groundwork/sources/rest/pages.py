@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from groundwork.catalog import RestStream
+from groundwork.errors import AnswerUnusable
 from groundwork.sources.rest.auth import Access
 from groundwork.sources.rest.conditional import NONE, Validators
 from groundwork.sources.rest.contents import Contents
@@ -118,7 +119,8 @@ class PageReader:
                     following = self._pager.after(at, cut, progress.reached(cut), answer)
                     guard.check(cut, following)
                     following = progress.following(at, cut, following)
-                    doubt = "" if following else tally.verdict()
+                    full = self._is_full(tally.received, following)
+                    doubt = "" if following or full else tally.verdict()
                 last = Page(
                     number,
                     at,
@@ -138,6 +140,23 @@ class PageReader:
                 at, number = following, number + 1
         finally:
             await _cancel(flying)
+
+    def _is_full(self, received: int, following: Position | None) -> bool:
+        """Whether a query has given as many records as the API serves of one.
+
+        Raises:
+            AnswerUnusable: when there is no cursor to go on with.
+        """
+        most = self._stream.paging.query_limit
+        if most is None or received + (self._stream.paging.size if following else 1) <= most:
+            return False
+        if self._stream.cursor is None:
+            raise AnswerUnusable(
+                self._where, f"the query gave {received} records, and the API serves {most} of one",
+                why="those after them are in no page (paging.query_limit)",
+                fix="ask for less at once: shorter 'windows', or an 'incremental' stream with a cursor",
+            )  # fmt: skip
+        return True
 
     def _ended(self, last: Page, doubt: str) -> Page:
         """The end that a refusal of the page after the last one means: a page without records."""

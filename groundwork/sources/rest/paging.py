@@ -53,7 +53,7 @@ class Pager:
         self._stream, self._paging, self._access, self._where = stream, stream.paging, access, where
         self._keyset = Keyset(stream, where) if stream.paging.last_field else None
         self.part = part
-        self._token = token
+        self._token, self.since = token, since
         self._asking = Asking(stream, where, since, part, token)
 
     @property

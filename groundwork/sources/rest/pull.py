@@ -21,6 +21,7 @@ from groundwork.catalog import RestStream
 from groundwork.errors import AnswerUnusable, SourceError
 from groundwork.sources import Rows, Undo
 from groundwork.sources.rest.astray import NotWhole, PagesAstray
+from groundwork.sources.rest.capped import CappedWalk
 from groundwork.sources.rest.cursor import Edge, instants, keys
 from groundwork.sources.rest.frames import OpenFrame, truncate_row
 from groundwork.sources.rest.pages import Page
@@ -116,7 +117,8 @@ class IncrementalPull:
         """
         assert stream.cursor is not None
         self._name, self._stream, self._cursor, self._where = name, stream, stream.cursor, where
-        self._new_pager, self._walk, self._sizes = pager, walk, sizes
+        self._new_pager, self._sizes = pager, sizes
+        self._walk = CappedWalk(stream, pager, walk, where) if stream.paging.query_limit else walk
         self._may_write, self._operation = may_write, operation
         self._field = FieldReader(stream, stream.cursor.field)
         self._asked = digest_of(msgspec.json.encode(fingerprint(stream), order="deterministic"))
