@@ -236,7 +236,11 @@ class Capture:
     def assert_equal_to_the_source(self) -> None:
         """Row for row and letter for letter; and each batch is in the ledger exactly once."""
         for stream, (table, _) in self.streams.items():
-            quoted = ".".join(f'"{part}"' for part in table.rsplit(".", 1))
+            ((quoted,),) = self.database.sql(
+                "select format('%I.%I', n.nspname, c.relname) from pg_class c"
+                " join pg_namespace n on n.oid = c.relnamespace where n.nspname || '.' || c.relname = :table",
+                table=table,
+            )
             source = self.database.rows(quoted)
             names = list(source[0]) if source else []
             copies = Counter(tuple(row.get(n) for n in names) for row in self.reconstructed(stream))

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -67,7 +68,8 @@ def statements(script: str) -> list[str]:
         if line.startswith("--") and not open_:
             continue
         open_ += line + "\n"
-        if line.endswith(";") and open_.count("$$") % 2 == 0:
+        body = re.search(r"(?:^do| as) (\$\w*\$)", open_)
+        if line.endswith(";") and (body is None or open_.count(body[1]) == 2):
             found.append(open_)
             open_ = ""
     assert not open_
