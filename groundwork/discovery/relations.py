@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from groundwork.catalog.names import alike, column_problem, is_reserved
 from groundwork.discovery.fitting import NUMERIC, base_type
 from groundwork.sources.publication import Listing
-from groundwork.sources.wire import Connection
+from groundwork.sources.statements import bypass_row_security, let_select
+from groundwork.sources.wire import Connection, quoted
 
 
 @dataclass(frozen=True)
@@ -157,16 +158,26 @@ _ELSEWHERE = {
 }
 
 
-def unreadable(relation: Relation) -> str:
-    """Why a relation cannot be a stream, as far as it shows by itself; empty when it can."""
+def unreadable(relation: Relation, schema: str, role: str) -> str:
+    """Why a relation cannot be a stream, as far as it shows by itself; empty when it can.
+
+    Args:
+        relation: what was found.
+        schema: its schema.
+        role: who reads it.
+    """
     if relation.kind in _ELSEWHERE:
         return _ELSEWHERE[relation.kind]
     if relation.root:
         return f"it is a partition of {relation.root}, which is read as a whole"
     if not relation.readable:
-        return "this role may not read it; grant it select, then draft again"
+        select = let_select(role, f"{quoted(schema)}.{quoted(relation.name)}")
+        return f"this role may not read it; run: {select} then draft again"
     if relation.secured:
-        return "row-level security would hide rows from this role; alter role … bypassrls, or leave it out"
+        return (
+            "row-level security would hide rows from this role; leave it out, or run as a superuser:"
+            f" {bypass_row_security(role)} (it then sees all rows of all tables that it may read)"
+        )
     names = [column.name for column in relation.columns if not column.hidden]
     if not any(not column.problem for column in relation.columns):
         return "it has no column that can be read"

@@ -6,6 +6,7 @@ would refuse, and a column that the catalog cannot declare, are left out and nam
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ from groundwork.escaping import yaml_comment
 from groundwork.sources.address import Address
 from groundwork.sources.publication import listing
 from groundwork.sources.setup import plan
-from groundwork.sources.wire import Connection
+from groundwork.sources.statements import let_use
+from groundwork.sources.wire import Connection, quoted
 
 _HEADER = """\
 # Drafted by `python -m groundwork discover`. Guesses to look at: what is personal data (pii), the
@@ -57,7 +59,8 @@ def discover_postgres(
                 where, "the database has no encoding (SQL_ASCII)",
                 why="its bytes need not be text", fix="convert the database to UTF8",
             )  # fmt: skip
-        draft = _Draft(source, secret, schema)
+        draft = _Draft(source, secret, schema, str(sql.run("select current_user")[0][0]))
+        _check_schema(sql, schema, where)
         _entry({**draft.document, "streams": {"any": _stream("a.b", "", [], {})}}, source)
         shown = listing(sql, draft.publication, version)
         for relation in relations(sql, schema, version, shown):
@@ -67,18 +70,40 @@ def discover_postgres(
         reasons = "; ".join(f"{table}: {why}" for table, why in sorted(draft.left_out.items()))
         raise SourceError(where, f"schema '{schema}' has no table that can be read: {reasons}")
     if not draft.streams:
-        raise SourceError(
-            where, f"schema '{schema}' has no table that this role may read",
-            fix=f"grant select on all tables in schema {schema} to it, or name another schema",
-        )  # fmt: skip
+        raise SourceError(where, f"schema '{schema}' has no table", fix="name another schema")
     return draft.text()
+
+
+def _check_schema(sql: Connection, schema: str, where: str) -> None:
+    """Refuse a schema that is not there, or that the role may not use.
+
+    Raises:
+        SourceRefused: with the way out.
+    """
+    role, usable = sql.run(
+        "select current_user,"
+        " (select has_schema_privilege(oid, 'usage') from pg_namespace where nspname = :schema)",
+        schema=schema,
+    )[0]
+    if usable is None:
+        names = [name for (name,) in sql.run("select nspname from pg_namespace where nspname !~ '^pg_'")]
+        close = difflib.get_close_matches(schema, names, n=1)
+        raise SourceRefused(
+            where, f"there is no schema '{schema}'",
+            fix=f"did you mean '{close[0]}'?" if close else f"name one of {', '.join(sorted(names))}",
+        )  # fmt: skip
+    if not usable:
+        raise SourceRefused(
+            where, f"role {quoted(role)} may not use schema {quoted(schema)}",
+            fix=f"run: {let_use(role, schema)}",
+        )  # fmt: skip
 
 
 class _Draft:
     publication = "groundwork"
 
-    def __init__(self, source: str, secret: str, schema: str) -> None:
-        self.source, self.schema = source, schema
+    def __init__(self, source: str, secret: str, schema: str, role: str) -> None:
+        self.source, self.schema, self.role = source, schema, role
         connection = {"url": {"secret": secret}, "publication": self.publication}
         self.document = head(source, "postgres", "tables of a PostgreSQL database", connection)
         self.left_out: dict[str, str] = {}
@@ -94,7 +119,7 @@ class _Draft:
         return {names[table]: stream for table, stream in self._streams.items()}
 
     def add(self, relation: Relation) -> None:
-        if why := unreadable(relation):
+        if why := unreadable(relation, self.schema, self.role):
             self.left_out[relation.name] = why
             return
         columns = {column.name: _column(column) for column in relation.columns if not column.problem}

@@ -14,7 +14,7 @@ from groundwork.sources.pgoutput import Decoder
 from groundwork.sources.reading import LOG, Reading
 from groundwork.sources.shapes import differs, unseen_parts
 from groundwork.sources.slot import lsn_number, lsn_text
-from groundwork.sources.tables import Table, check_names
+from groundwork.sources.tables import Table, check_names, has_column_lists
 from groundwork.sources.tuples import Relation
 from groundwork.sources.wire import Connection
 
@@ -49,7 +49,7 @@ def read_log(
     oids = {table.oid: table.full_name for table in tables.values()}
     decoder = Decoder(keys.get, reading.raised, oids)
     shapes: dict[str, Relation] = {}
-    unknown = False
+    unknown, lists = False, has_column_lists(sql)
     with reading.replication() as stream, _publication_was_there(reading):
         if reading.entry.connection.failover:
             slot.keep_on_standbys(stream, reading.slot, reading.where)
@@ -78,7 +78,7 @@ def read_log(
                     shapes[streams[relation.name]] = relation
                 if relation.id in oids:
                     with about(relation.name):
-                        check_names(f"{reading.where}, table {relation.name}", relation.columns)
+                        check_names(f"{reading.where}, table {relation.name}", relation.columns, lists=lists)
             unknown = unseen_parts(tables, decoded.parts, state) or unknown
             position = max(position, catching_up.position(buffer, framed, count, decoded))
             # The barrier may come unseen, with bytes that were at hand: what was decoded counts.

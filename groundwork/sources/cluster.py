@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING
 
 from groundwork.errors import SlotLost, SourceRefused, SourceUnreachable
-from groundwork.sources import partitions, slot
+from groundwork.sources import partitions, slot, statements
 from groundwork.sources.reading import furthest
 from groundwork.sources.slot import lsn_number, lsn_text
 from groundwork.sources.wire import Connection
@@ -76,7 +76,8 @@ def _check_standby(sql: Connection, where: str) -> None:
         raise SourceRefused(
             where, "this server is a standby without hot_standby_feedback",
             why="its primary removes what a slot here still needs, which ends the slot",
-            fix="run there: alter system set hot_standby_feedback = on; select pg_reload_conf();",
+            fix="run there, one by one: "
+            f"{statements.set_setting('hot_standby_feedback', 'on')} {statements.reload_settings()}",
         )  # fmt: skip
 
 

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from groundwork.catalog import PostgresSource
 from groundwork.errors import GroundworkError
 from groundwork.findings import Finding, doubtful, wrong
-from groundwork.sources import retention, slot
+from groundwork.sources import retention, slot, statements
 from groundwork.sources.address import Address, is_loopback
 from groundwork.sources.harm import harm
+from groundwork.sources.identity import columns_of
+from groundwork.sources.preparation import KEPT_LOG, LOGICAL
 from groundwork.sources.tables import Table, published
 from groundwork.sources.wire import Connection, quoted
 
@@ -77,7 +79,7 @@ def _server(patient: _Patient, what: str) -> Iterator[Finding]:
     if level != "logical":
         yield wrong(
             what, where, f"wal_level is '{level}'", why="the log then holds no rows",
-            fix="run: alter system set wal_level = 'logical'; and restart the server",
+            fix=f"run: {statements.set_setting('wal_level', LOGICAL)} and restart the server",
         )  # fmt: skip
     if patient.setting("server_encoding") == "SQL_ASCII":
         yield wrong(
@@ -98,7 +100,8 @@ def _server(patient: _Patient, what: str) -> Iterator[Finding]:
             yield wrong(
                 what, where, "this is a standby without hot_standby_feedback",
                 why="its primary removes what a slot here still needs, which ends the slot",
-                fix="run there: alter system set hot_standby_feedback = on; select pg_reload_conf();",
+                fix="run there, one by one: "
+                f"{statements.set_setting('hot_standby_feedback', 'on')} {statements.reload_settings()}",
             )  # fmt: skip
 
 
@@ -113,16 +116,20 @@ def _room(patient: _Patient, what: str) -> Iterator[Finding]:
         there = setting == "max_replication_slots" and any(slot.find(patient.sql, n) for n in names)
         needed = 1 if there else 2
         if room - used < needed:
+            # A standby whose setting is lower than its primary's stops.
+            first = "first on each standby, then here, " if setting == "max_wal_senders" else ""
+            more = statements.set_setting(setting, str(used + needed + 4))
             yield wrong(
                 what, patient.where, f"{used} of {room} {setting} are in use, and {needed} more are needed",
-                fix=f"run: alter system set {setting} = {used + needed + 4}; and restart the server",
+                fix=f"{first}run: {more} and restart the server",
             )  # fmt: skip
     if patient.setting("max_slot_wal_keep_size") == "-1":
         yield doubtful(
             what, patient.where, "max_slot_wal_keep_size is -1: slots may keep log without an end",
             why="a platform that stands still for days would fill the server's disk",
-            fix="run: alter system set max_slot_wal_keep_size = '20GB'; select pg_reload_conf(); a lost slot "
-            "costs a new copy of the tables, and nothing else",
+            fix=f"run, one by one: {statements.set_setting('max_slot_wal_keep_size', KEPT_LOG)} "
+            f"{statements.reload_settings()} it counts for all slots there; a lost slot of ours costs a"
+            " new copy of the tables, and nothing else",
         )  # fmt: skip
 
 
@@ -141,7 +148,8 @@ def _role(patient: _Patient, what: str) -> Iterator[Finding]:
     except GroundworkError as error:
         yield wrong(
             what, patient.where, f"role {role} may not read the log", why=error.what,
-            fix=f"run: alter role {role} replication; and let pg_hba.conf admit it to the database",
+            fix=f"run: {statements.let_read_the_log(patient.address.user)} and let pg_hba.conf admit it to"
+            " the database",
         )  # fmt: skip
 
 
@@ -162,7 +170,7 @@ def _rights(patient: _Patient, what: str, table: Table) -> Iterator[Finding]:
     if not usage:
         yield wrong(
             what, patient.where, f"role {role} may not use schema {quoted(table.schema)}",
-            fix=f"run: grant usage on schema {quoted(table.schema)} to {role};",
+            fix=f"run: {statements.let_use(patient.address.user, table.schema)}",
         )  # fmt: skip
     found = patient.sql.run(
         "select attname from pg_attribute where attrelid = cast(cast(:oid as bigint) as oid) and attnum > 0"
@@ -172,15 +180,21 @@ def _rights(patient: _Patient, what: str, table: Table) -> Iterator[Finding]:
     hidden = [column for (column,) in found if column in table.columns]
     if hidden:
         columns = f"columns {', '.join(hidden)} of " if len(hidden) < len(table.columns) else ""
+        # With a column list, no right to the columns that it hides.
+        only = hidden if set(table.columns) < set(columns_of(patient.sql, table.oid)) else ()
+        or_leave_out = (
+            " or leave them out by a column list of the publication" if patient.version >= 150000 else ""
+        )
         yield wrong(
             what, patient.where, f"role {role} may not read {columns}{name}",
-            fix=f"run: grant select on {name} to {role}; or leave them out of the publication's column list",
+            fix=f"run: {statements.let_select(patient.address.user, name, only)}{or_leave_out}",
         )  # fmt: skip
     if active:
         yield wrong(
             what, patient.where, f"row-level security would hide rows of {name} from role {role}",
             why="a copy would lack them in silence, so PostgreSQL refuses it; the log knows no policies",
-            fix=f"run as a superuser: alter role {role} bypassrls; to leave rows out, use a row filter",
+            fix=f"run as a superuser: {statements.bypass_row_security(patient.address.user)} it then sees all"
+            " rows of all tables that it may read; or leave the table out of the catalog",
         )  # fmt: skip
 
 

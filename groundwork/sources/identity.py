@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from groundwork.sources.partitions import Part
+from groundwork.sources.statements import replica_identity
 from groundwork.sources.wire import Connection, quoted
 
 
@@ -203,4 +204,4 @@ def improved(part: Part, of: Traits, need: Need) -> Part:
 
 def statement(part: Part) -> str:
     """The statement that gives a table the identity that `improved` chose."""
-    return f"alter table {named(part)} replica identity {'full' if part.identity == 'f' else 'default'};"
+    return replica_identity(named(part), "full" if part.identity == "f" else "default")

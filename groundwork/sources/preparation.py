@@ -7,13 +7,17 @@ application's own statements never fail, whichever statement of the set-up fails
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from groundwork.catalog import PostgresSource
 from groundwork.errors import GroundworkError, SettingMissing, SourceRefused
 from groundwork.settings import Resolve
+from groundwork.sources import statements
 from groundwork.sources.address import Address
-from groundwork.sources.setup import LeftOut, Plan, plan
+from groundwork.sources.identity import Shown
+from groundwork.sources.publication import listing
+from groundwork.sources.setup import Candidate, LeftOut, Plan, plan
 from groundwork.sources.slot import second_name
 from groundwork.sources.wire import Connection, quoted
 
@@ -48,9 +52,9 @@ def preparation(entry: PostgresSource, resolve: Resolve, slot: str, look_with: s
 
 
 def _only_a_role(where: str, role: str, database: str, why: str) -> str:
-    lines = [f"-- {where}: the role. {why}".rstrip("."), f"{_CREATE_ROLE.format(quoted(role))}"]
+    lines = [f"-- {where}: the role. {why}".rstrip("."), statements.create_role(role)]
     if database:
-        lines.append(f"grant connect on database {quoted(database)} to {quoted(role)};")
+        lines.append(statements.let_connect(role, database))
     return "\n".join(
         [
             *lines,
@@ -60,7 +64,8 @@ def _only_a_role(where: str, role: str, database: str, why: str) -> str:
     )
 
 
-_CREATE_ROLE = "create role {} with login replication password '…';"
+LOGICAL, KEPT_LOG = "'logical'", "'20GB'"
+"""What messages suggest as ``wal_level`` and ``max_slot_wal_keep_size``."""
 
 _ROLE = """
 select r.rolsuper, r.rolreplication, r.rolbypassrls,
@@ -71,9 +76,9 @@ from pg_roles r where r.rolname = :role
 _GRANTS = """
 select cast(c.oid as bigint), c.relrowsecurity,
     r.oid is null or not has_schema_privilege(r.oid, n.oid, 'usage'),
-    r.oid is null or exists (
-        select from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
-        and not has_column_privilege(r.oid, c.oid, a.attnum, 'select')
+    array(
+        select a.attname from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+        and (r.oid is null or not has_column_privilege(r.oid, c.oid, a.attnum, 'select')) order by a.attnum
     )
 from pg_class c join pg_namespace n on n.oid = c.relnamespace
 left join pg_roles r on r.rolname = :role
@@ -95,9 +100,10 @@ class _Printed:
     itself: bool
     """Whether the database is looked at with the platform's own role."""
     slot: str
+    version: int = 0
 
     def text(self) -> str:
-        version = int(self.sql.run("select current_setting('server_version_num')")[0][0])
+        self.version = version = int(self.sql.run("select current_setting('server_version_num')")[0][0])
         planned = plan(self.sql, self.entry, version, (self.slot, second_name(self.slot)))
         rights, notes = self._role(planned)
         database = self.sql.run("select current_database()")[0][0]
@@ -113,9 +119,9 @@ class _Printed:
         lines = [
             f"-- source '{self.entry.source}': database {quoted(database)} (PostgreSQL {version // 10000})"
         ]
-        for title, statements in sections:
-            if statements:
-                lines += [f"-- {title}", *statements]
+        for title, printed in sections:
+            if printed:
+                lines += [f"-- {title}", *printed]
         if len(lines) == 1:
             lines.append("-- Nothing is to be run: all is there.")
         lines += [*map(_left_out, planned.left_out), *notes]
@@ -124,31 +130,41 @@ class _Printed:
     def _role(self, planned: Plan) -> tuple[list[str], list[str]]:
         """What the role lacks, and what only a person can decide."""
         name = self.address.user
-        role = quoted(name)
         found = self.sql.run(_ROLE, role=name)
         superuser, replicates, bypasses, connects = found[0] if found else (False, False, False, False)
-        lines = [] if found else [_CREATE_ROLE.format(role)]
+        lines = [] if found else [statements.create_role(name)]
         if found and not (superuser or replicates or self._reads_the_log()):
-            lines.append(f"alter role {role} replication;")
+            lines.append(statements.let_read_the_log(name))
         if not connects:
-            lines.append(f"grant connect on database {quoted(self.address.database)} to {role};")
+            lines.append(statements.let_connect(name, self.address.database))
         oids = ",".join(str(c.oid) for c in planned.candidates.values())
         facts = {oid: rest for oid, *rest in self.sql.run(_GRANTS, oids=oids, role=name)}
         candidates = list(planned.candidates.values())
-        schemas = sorted({quoted(c.schema) for c in candidates if facts[c.oid][1]})
-        tables = [c.named for c in candidates if facts[c.oid][2]]
-        lines += [f"grant usage on schema {schema} to {role};" for schema in schemas]
-        lines += [f"grant select on {', '.join(tables)} to {role};"] if tables else []
+        schemas = sorted({c.schema for c in candidates if facts[c.oid][1]})
+        lines += [statements.let_use(name, schema) for schema in schemas]
+        lines += self._select(name, [(c, facts[c.oid][2]) for c in candidates])
         secured = [c.named for c in candidates if facts[c.oid][0]]
         notes = self._notes()
         if secured and not (superuser or bypasses):
             notes = [
                 f"-- Row-level security is on for {', '.join(secured)}.".replace("\n", " "),
                 "-- A copy would lack rows, so PostgreSQL may refuse it. You decide what the role may see:",
-                f"--   alter role {role} bypassrls;",
+                f"--   {statements.bypass_row_security(name)}",
                 *notes,
             ]
         return lines, notes
+
+    def _select(self, role: str, candidates: list[tuple[Candidate, Sequence[str]]]) -> list[str]:
+        """What the role may not read yet; with a column list no more than a copy reads."""
+        shown = listing(self.sql, self.entry.connection.publication, self.version).shown
+        whole, some = [], []
+        for candidate, hidden in candidates:
+            seen = shown.get(candidate.oid, Shown())
+            if seen.listed is None:
+                whole += [candidate.named] if hidden else []
+            elif columns := [name for name in hidden if name in {*seen.listed, *seen.reads}]:
+                some.append(statements.let_select(role, candidate.named, columns))
+        return ([statements.let_select(role, ", ".join(whole))] if whole else []) + some
 
     def _reads_the_log(self) -> bool:
         """The truth and not the attribute: managed servers grant this right in ways of their own."""
@@ -194,11 +210,13 @@ class _Printed:
         ]
         if level != "logical":
             notes.append(
-                "-- Once for the server, which must be restarted: alter system set wal_level = 'logical';"
+                "-- Once for the server, which must be restarted: "
+                + statements.set_setting("wal_level", LOGICAL)
             )
         if kept == "-1":
             notes += [
                 "-- Once for the server, so that a platform that stands still does not fill its disk:",
-                "--   alter system set max_slot_wal_keep_size = '20GB'; select pg_reload_conf();",
+                f"--   {statements.set_setting('max_slot_wal_keep_size', KEPT_LOG)}",
+                f"--   {statements.reload_settings()}",
             ]
         return notes

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from groundwork.errors import SourceRefused
 from groundwork.sources.identity import Shown
 from groundwork.sources.keys import SETUP
+from groundwork.sources.statements import set_logged
 from groundwork.sources.wire import Connection
 
 KINDS = ("insert", "update", "delete", "truncate")
@@ -244,17 +245,21 @@ def unoffered(
     if kind not in "rp":
         return "it is no table: a view or a foreign table has no log", "publish the tables it is made of"
     if persistence != "p":
-        return "it is unlogged or temporary, so it has no log", set_logged(written)
+        return no_log(written, persistence)
     return "the table is there, and nobody has added it yet", SETUP
 
 
-def set_logged(table: str) -> str:
-    """What to do about an unlogged table.
+def no_log(table: str, persistence: str) -> tuple[str, str]:
+    """Why an unlogged or temporary table cannot be published, and what to do about it.
 
     Args:
         table: its name, quoted where need be.
+        persistence: ``u`` unlogged, ``t`` temporary.
     """
+    if persistence == "t":
+        return "it is temporary, so it has no log", "take it out of the catalog"
     return (
-        f"take it out of the catalog, or run: alter table {table} set logged; which writes the whole table"
-        " again while the application waits"
+        "it is unlogged, so it has no log",
+        f"take it out of the catalog, or run: {set_logged(table)} (it writes the whole table again while the"
+        f" application waits), then {SETUP}",
     )

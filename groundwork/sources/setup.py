@@ -25,8 +25,9 @@ from groundwork.sources.identity import (
 )
 from groundwork.sources.keys import check_key, check_logged, unique_keys
 from groundwork.sources.partitions import Part, trees
-from groundwork.sources.publication import KINDS, Listing, listing, set_logged
+from groundwork.sources.publication import KINDS, Listing, listing, no_log
 from groundwork.sources.refusals import refused
+from groundwork.sources.statements import add_tables, create_publication, set_publication
 from groundwork.sources.wire import Connection, quoted
 
 
@@ -171,7 +172,7 @@ def _one(
     if one.kind in _ELSEWHERE:
         raise _Out(f"it {_ELSEWHERE[one.kind]}", "make streams of the tables it is made of")
     if one.persistence != "p":
-        raise _Out("it is unlogged or temporary, so it has no log", set_logged(one.named))
+        raise _Out(*no_log(one.named, one.persistence))
     if set(one.above) & set(wanted):
         raise _Out(
             "it is a partition of another stream's table, which is published as a whole", "remove the stream"
@@ -299,7 +300,7 @@ class _Planner:
             self.planned.guard = partition_guard.guard(name, open_[0].schema)
 
     def _publication(self, options: set[str]) -> None:
-        name = quoted(self.entry.connection.publication)
+        name = self.entry.connection.publication
         new = [c for c in self.planned.candidates.values() if not self.listed.covers(c.oid, c.schema)]
         words = ", ".join(("only " if c.has_children else "") + c.named for c in new)
         values = {
@@ -311,15 +312,15 @@ class _Planner:
         if new and not self.listed.exists:
             made = [values["publish_via_partition_root"]]
             made += [values["publish_generated_columns"]] if self.version >= 180000 else []
-            statements = [f"create publication {name} for table {words} with ({', '.join(made)});"]
+            statements = [create_publication(name, words, ", ".join(made))]
         elif new:
-            statements = [f"alter publication {name} add table {words};"]
+            statements = [add_tables(name, words)]
         if options:
             changed = ", ".join(values[option] for option in sorted(options))
-            statements.append(f"alter publication {name} set ({changed});")
+            statements.append(set_publication(name, changed))
         if statements:
             looked_at = [c.named for c in new] if self.listed.exists and not options else []
-            block = partition_guard.checked(self.entry.connection.publication, statements, looked_at)
+            block = partition_guard.checked(name, statements, looked_at)
             self.planned.publication = [block]
 
     def _owners(self, better: dict[int, Part]) -> None:

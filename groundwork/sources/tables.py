@@ -199,7 +199,7 @@ def _table(
     where = f"catalog: {entry.source}.streams.{stream}"
     schema, name, row_filter, oid, partitioned = rows[0][:5]
     columns = {row[5]: int(row[6]) for row in rows}
-    check_names(where, columns)
+    check_names(where, columns, lists=facts.version >= 150000)
     for column in described.primary_key if known else described.columns:
         if column not in columns:
             close = difflib.get_close_matches(column, columns, n=1)
@@ -219,13 +219,23 @@ def _table(
     return table
 
 
-def check_names(where: str, columns: Iterable[str]) -> None:
+def has_column_lists(connection: Connection) -> bool:
+    """Whether a publication can leave columns out (PostgreSQL 15 and later)."""
+    return int(connection.run("select current_setting('server_version_num')")[0][0]) >= 150000
+
+
+def check_names(where: str, columns: Iterable[str], *, lists: bool) -> None:
     """Refuse columns that landing cannot hold beside each other.
+
+    Args:
+        where: the stream or table.
+        columns: their names.
+        lists: whether the server has column lists (PostgreSQL 15 and later).
 
     Raises:
         CatalogError: for a name that is ours, or two that a warehouse cannot tell apart.
     """
-    fix = "leave it out of the publication's column list, or rename it"
+    fix = "rename it, or leave it out by a column list of the publication" if lists else "rename it"
     columns = list(columns)
     for column in filter(is_reserved, columns):
         raise CatalogError(

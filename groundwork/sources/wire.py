@@ -253,7 +253,7 @@ def _query(sql: str) -> bytes:
 _KINDS: dict[str, tuple[type[SourceError], str]] = {
     "28P01": (SourceRefused, "check the user and password in the connection URL"),
     "28000": (SourceRefused, "check the user in the connection URL, and pg_hba.conf"),
-    "42501": (SourceRefused, "grant the right; `python -m groundwork doctor` prints the statements"),
+    "42501": (SourceRefused, "give the role the right; `python -m groundwork doctor` prints the statements"),
     "3D000": (SourceRefused, "check the database's name in the connection URL"),
     "55006": (SourceBusy, "wait for the other run to end, or end it"),
     "55P03": (
