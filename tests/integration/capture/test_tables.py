@@ -291,7 +291,7 @@ def test_a_row_filter_shows_a_row_that_comes_and_goes(database: Database, captur
 @pytest.mark.parametrize(
     ("made", "message"),
     [
-        ("create unlogged table t (id int primary key)", "It is unlogged .* set logged"),
+        ("create unlogged table t (id int primary key)", "It is unlogged, .* set logged"),
         ("create view t as select 1 as id", "It is no table: a view"),
     ],
 )
