@@ -74,7 +74,7 @@ LINKED = ("single_page", "json_link", "header_link")
 """Kinds that can begin with a link."""
 _ANY_KIND = {
     "kind", "more", "more_values", "end", "end_values", "size_parameter", "size", "total", "total_header",
-    "may_be_empty", "max_pages", "query_limit",
+    "may_be_empty", "max_pages", "query_limit", "ignore_signs",
 }  # fmt: skip
 
 
@@ -119,6 +119,9 @@ class Paging(_Entry):
     may_be_empty: bool = False
     """An empty page in the middle is no fault (APIs that filter after paging)."""
     max_pages: int = Field(1_000_000, ge=1)
+    ignore_signs: list[str] = []
+    """Keys of the body (``meta.count``) and headers that look like signs of more records at the end of a
+    pull, and are none. A sign that is not named here is an error."""
 
     @field_validator("next", "more", "end", "total", "last_field")
     @classmethod

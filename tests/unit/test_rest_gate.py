@@ -116,6 +116,14 @@ def test_what_is_sent_is_checked_whatever_it_was_made_from(url: URL) -> None:
         GATE.passed(url, "w")
 
 
+@pytest.mark.parametrize(
+    "path", ["@evil.example/", ":1@evil.example/", ".evil.example/", ":99999999/", "x", ""]
+)
+def test_a_stored_link_that_is_no_path_is_refused(path: str) -> None:
+    with pytest.raises(AddressRefused, match="no path of this API"):
+        GATE.stored(path, "w")
+
+
 @settings(max_examples=500, deadline=None)
 @given(st.text() | st.text(alphabet="/\\@:.#?%[]a1\t\n hH。").map(lambda text: f"//{text}"))
 def test_any_text_is_a_path_on_our_origin_or_is_refused(target: str) -> None:
@@ -125,7 +133,7 @@ def test_any_text_is_a_path_on_our_origin_or_is_refused(target: str) -> None:
         return
     assert str(GATE.passed(found, "w")).startswith("https://api.example.com/")
     assert is_path(found.raw_path_qs)
-    assert GATE.passed(GATE.stored(found.raw_path_qs), "w") == found
+    assert GATE.passed(GATE.stored(found.raw_path_qs, "w"), "w") == found
 
 
 @pytest.mark.parametrize(

@@ -100,12 +100,23 @@ class Gate:
         text = f"{at.origin()}{quote(path, safe=_AS_WRITTEN)}"
         return URL(text if not query else f"{text}?{quote(query, safe=_AS_WRITTEN)}", encoded=True)
 
-    def stored(self, path: str) -> URL:
-        """The URL of a path with its query that a place to go on from keeps.
+    def stored(self, path: str, where: str) -> URL:
+        """The URL of a path with its query that a cursor keeps.
 
         Args:
-            path: begins with a slash; see `is_path`.
+            path: as `URL.raw_path_qs` writes one.
+            where: the request, for messages.
+
+        Raises:
+            AddressRefused: when it is no path.
         """
+        if not is_path(path):
+            raise AddressRefused(
+                where,
+                "the stored link is no path of this API",
+                why="it was not written by a pull of this stream",
+                fix="refresh the stream: it is read again from the start",
+            )
         return URL(f"{self.origins[0].origin()}{path}", encoded=True)
 
 

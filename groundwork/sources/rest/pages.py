@@ -22,6 +22,8 @@ from groundwork.sources.rest.moving import Progress
 from groundwork.sources.rest.paging import Guard, Pager, Position, fingerprint
 from groundwork.sources.rest.records import NOTHING, CutPage
 from groundwork.sources.rest.refusals import Refused
+from groundwork.sources.rest.sign_names import letters
+from groundwork.sources.rest.signs import Seen, Signs
 from groundwork.sources.rest.totals import Recalled, Tally
 from groundwork.sources.rest.transport import Answer, Client, Request
 
@@ -76,6 +78,7 @@ class PageReader:
         self._asked = msgspec.json.encode(asked, order="deterministic")
         self._pager, self._where = pager, where
         self._cutter = Contents(stream)
+        self._signs = Signs(stream, where)
 
     async def walk(self, pull: Mapping[str, Any], ahead: int) -> AsyncGenerator[Page, None]:
         """Yield pages from a place on.
@@ -111,10 +114,11 @@ class PageReader:
                 except Refused as refused:
                     if last is None or not self._pager.ends_with(refused.status, last.cut):
                         raise
+                    self._check_end(last, asked, answer, tally.received)
                     yield self._ended(last, tally.verdict())
                     return
                 short = len(cut.records) < self._stream.paging.size
-                following, doubt = None, ""
+                following, doubt, full = None, "", False
                 if not answer.unchanged:
                     following = self._pager.after(at, cut, progress.reached(cut), answer)
                     guard.check(cut, following)
@@ -136,6 +140,8 @@ class PageReader:
                     unchanged=answer.unchanged,
                     validators=self._new_validators(asked, answer),
                 )
+                if not (following or full or answer.unchanged):
+                    self._check_end(last, asked, answer, tally.received)
                 yield last
                 at, number = following, number + 1
         finally:
@@ -157,6 +163,16 @@ class PageReader:
                 fix="ask for less at once: shorter 'windows', or an 'incremental' stream with a cursor",
             )  # fmt: skip
         return True
+
+    def _check_end(self, last: Page, request: Request, answer: Answer, records: int) -> None:
+        """Refuse the end of a reading that has a sign of more.
+
+        Raises:
+            MoreFollows: naming the sign.
+        """
+        asked = {f"{letters(name)}={value}" for name, value in request.url.query.items()}
+        asked |= {str(value) for value in last.position.values()}
+        self._signs.check(last.cut, answer, Seen(records, last.number, asked))
 
     def _ended(self, last: Page, doubt: str) -> Page:
         """The end that a refusal of the page after the last one means: a page without records."""

@@ -75,7 +75,7 @@ class Pager:
         page, paging = self._page(position)
         posts, url = self._stream.posts, self._asking.url(self._access.base, page)
         if "link" in position:
-            url = self._access.gate.stored(position["link"])
+            url = self._access.gate.stored(position["link"], where)
         elif not posts and (query := self._asking.query(page, paging)):
             url = url.update_query(query)
         return Request(
@@ -311,5 +311,6 @@ def fingerprint(stream: RestStream) -> Mapping[str, Any]:
         mode="json",
         exclude_defaults=True,  # a word that is new in the catalog changes no saved position
     )
-    asked.get("paging", {}).pop("max_pages", None)
+    for without_effect in ("max_pages", "ignore_signs"):
+        asked.get("paging", {}).pop(without_effect, None)
     return asked
