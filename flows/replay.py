@@ -20,11 +20,12 @@ def replay(
     until: str = "",
     into: str = "",
     transform: bool = True,
+    resume: str = "",
 ) -> None:
     """Load batches again from the bucket, and build all that follows from scratch; no source is asked.
 
-    The same replay, started again, goes on where it was cut short. A stream that cannot be loaded is left
-    out, and makes the run fail once all others are loaded and built.
+    The id of the replay is the id of the flow run: a retry of the run continues it. A stream that cannot be
+    loaded is left out, and makes the run fail once all others are loaded and built.
 
     Args:
         source: its name in the catalog; all when empty.
@@ -33,9 +34,10 @@ def replay(
         until: the same for the end.
         into: another warehouse: snowflake, or the path of a DuckDB file.
         transform: build staging and visualization afterwards, by a full refresh.
+        resume: continue the replay of this id, which was cut short, with the parameters it was started with.
     """
-    sources = prepare_sources(source, stream, into)
-    replays = [replay_source.submit(one, stream, since, until, into) for one in sources]
+    replay_id, sources = prepare_sources(source, stream, since, until, into, resume)
+    replays = [replay_source.submit(one, stream, since, until, into, replay_id) for one in sources]
     wait(replays)
     loaded = [done.result() for done in replays]
     if transform:

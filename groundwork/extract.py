@@ -11,6 +11,7 @@ import time
 from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from groundwork import catalog, drafts, manifest, time_limit
@@ -108,6 +109,11 @@ def open_source(
     )
 
 
+def _is_recent(state: Manifest, update_every: timedelta) -> bool:
+    """Whether the newest batch says already that we looked. One from the future had a wrong clock."""
+    return timedelta() <= manifest.now() - state.stored_at < update_every
+
+
 def extract(
     entry: catalog.AnySource,
     source: Source,
@@ -141,7 +147,7 @@ def extract(
     with _claimed(source), scratch() as directory:
         # Only now: what another run committed while we waited for it counts.
         state = manifest.latest(bucket, entry.source)
-        stale = state is None or manifest.now() - state.stored_at >= entry.update_every
+        stale = state is None or not _is_recent(state, entry.update_every)
         draft = None
         if getattr(source, "drafts", False) and not (full_refresh or refresh):
             draft = drafts.found(bucket, entry.source, state)

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -93,7 +94,7 @@ def afresh(bucket: Bucket, batch: LandingBatch, streams: Collection[str] | None)
         yield batch
         return
     with scratch() as directory:
-        yield _batch(bucket, there, streams, directory, None, {})
+        yield replace(_batch(bucket, there, streams, directory, None, {}), replay_id=batch.replay_id)
 
 
 @contextmanager

@@ -142,8 +142,10 @@ def _header(source: AnySource, comment: str = "# {}") -> str:
 
 def _sources(source: AnySource) -> str:
     """Landing tables of one source; fresh when its ledger says that we looked in time."""
+    # A batch from the future was stored by a clock that was wrong; it must not make the source fresh.
     query = (
-        f"select max(loaded_at) from {{{{ source('ledger', 'batches') }}}} where source = '{source.source}'"
+        f"select max(stored_at) from {{{{ source('ledger', 'batches') }}}} where source = '{source.source}'"
+        " and stored_at <= {{ utc_now() }}"
     )
     lines = [
         _header(source),

@@ -1,83 +1,38 @@
 """Replay: landing once more, from the bucket alone.
 
-Batches are replaced one by one, so landing holds every row at every moment and others go on working; at the
-end of a whole replay what no batch of the bucket brought is taken away. What was replaced since a replay
-began is known by its time of loading, so one that was killed is gone on with by asking for the same again.
+Batches are replaced one by one, so landing holds every row at every moment and others continue to work; at
+the end of a whole replay, rows that no batch of the bucket brought are removed. A replay has an id. What it
+has done is recorded under that id (`groundwork.replay_records`) and nowhere is a clock asked.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import replace
 
 from groundwork import manifest
 from groundwork.bucket import Bucket
 from groundwork.catalog import AnySource
-from groundwork.errors import CatalogError
 from groundwork.fetching import arriving
 from groundwork.identity import claim, compare, refuse_empty
-from groundwork.landing import Loaded, land_group, table_name
+from groundwork.landing import Loaded, land_group
 from groundwork.left_out import LeftOut, left_out, let_back
 from groundwork.load import expected, prepare
-from groundwork.manifest import batch_name, now
 from groundwork.reconciliation import refuse_any_gap
-from groundwork.warehouses import INSTANT, LANDING, LEDGER, TEXT, Warehouse
+from groundwork.replay_records import Record, Records, new_id
+from groundwork.replay_scope import EVERYTHING, Wanted, batches_between
+from groundwork.warehouses import Warehouse
 
 log = logging.getLogger(__name__)
 
 Open = Callable[[], AbstractContextManager[Warehouse]]
 Progress = Callable[[int, int, int], None]
 """Told batches that are done, batches in all, rows so far."""
-Bound = int | datetime | None
-"""A batch's number, or a time (UTC) at which batches were stored."""
-
-REPLAYS = "_replays"
-_COLUMNS = {"source": TEXT, "wanted": TEXT, "last": TEXT, "began_at": INSTANT, "ended_at": INSTANT}
 _TURN = 20.0
 """Seconds after which the warehouse is let go for a moment, for others that wait."""
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What is to be loaded again: a whole source, or a part of it."""
-
-    streams: tuple[str, ...] = ()
-    """Only these; all when empty."""
-    first: Bound = None
-    last: Bound = None
-
-    @property
-    def whole(self) -> bool:
-        """Whether all of the source is meant."""
-        return not self.streams and self.first is None and self.last is None
-
-    @property
-    def text(self) -> str:
-        """To be known again by: the same words, the same replay."""
-        streams = ",".join(sorted(self.streams)) or "all streams"
-        return f"{streams} from {self.first or 'the beginning'} to {self.last or 'the end'}"
-
-
-def bound(text: str) -> Bound:
-    """Read a bound: ``12`` is a batch, ``2026-01-31`` or ``2026-01-31T10:00+01:00`` a time (else UTC).
-
-    Raises:
-        CatalogError: when it is neither.
-    """
-    if not text:
-        return None
-    if text.isdecimal() and len(text) <= 10 and int(text):
-        return int(text)
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError as error:
-        fix = "write a batch's number (12) or a time (2026-01-31, 2026-01-31T10:00Z)"
-        raise CatalogError(f"replay from or to '{text}'", "is no batch and no time", fix=fix) from error
-    return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 class Turns:
@@ -109,34 +64,54 @@ class Turns:
         return self._warehouse
 
 
-def make_ready(entries: Sequence[AnySource], bucket: Bucket, open_: Open, wanted: Wanted = Wanted()) -> None:
-    """Compare bucket and warehouse, and make all tables: before sources are replayed side by side.
+def make_ready(
+    entries: Sequence[AnySource],
+    bucket: Bucket,
+    open_: Open,
+    wanted: Wanted = EVERYTHING,
+    *,
+    replay_id: str = "",
+) -> str:
+    """Compare bucket and warehouse, make all tables, and record the replay: before sources run side by side.
 
     Two that make the same table of a new warehouse at once can be in each other's way.
 
+    Args:
+        entries: the catalog's entries of all sources that this replay is of.
+        bucket: where their batches are.
+        open_: opens the warehouse.
+        wanted: see `replay`.
+        replay_id: an id that the caller chose; a new one is made when empty.
+
+    Returns:
+        The id of the replay.
+
     Raises:
-        CatalogError: when a wanted stream is none of a source's.
+        CatalogError: when a wanted stream is none of a source's, or the id is of another replay.
         WrongPlace: when the bucket is empty, or is not the one that the warehouse was loaded from.
         LedgerDisagrees: when the bucket knows less than the ledger.
         WarehouseError: when the warehouse refuses.
     """
     for entry in entries:
-        _check_streams(entry, wanted)
+        wanted.check(entry)
     names = [entry.source for entry in entries]
     refuse_empty(bucket, names)
+    replay_id = replay_id or new_id()
     with open_() as warehouse:
         compare(bucket, warehouse, names)
         claim(bucket, warehouse)
         prepare(entries, warehouse)
-        warehouse.widen(REPLAYS, _COLUMNS)
+        Records(warehouse).announce(replay_id, names, wanted)
+    return replay_id
 
 
 def replay(
     entry: AnySource,
     bucket: Bucket,
     open_: Open,
-    wanted: Wanted = Wanted(),
+    wanted: Wanted = EVERYTHING,
     *,
+    replay_id: str = "",
     run_id: str = "",
     progress: Progress = lambda done, total, rows: None,  # noqa: ARG005
 ) -> Loaded:
@@ -150,24 +125,21 @@ def replay(
         bucket: where its batches are.
         open_: opens the warehouse they go to; it is let go between groups of batches.
         wanted: all of it, or a part: streams, batches.
+        replay_id: continue the replay of this id, if it was begun; a new one when empty.
         run_id: the flow run on whose behalf this is.
         progress: told after each group of batches.
 
     Raises:
-        CatalogError: when a wanted stream is none of the source's.
+        CatalogError: when a wanted stream is none of the source's, or the id is of another replay.
         WrongPlace: when the warehouse was loaded from another bucket.
         LedgerDisagrees: when the bucket knows less than the ledger.
         ObjectDamaged: when a manifest is missing or not what it should be. What was loaded before it
-            stays; the same replay goes on from there.
+            stays; the replay of the same id continues there.
         WarehouseError: when the warehouse refuses.
     """
     started = time.monotonic()
-    _check_streams(entry, wanted)
+    wanted.check(entry)
     newest = refuse_any_gap(bucket, entry.source)
-    numbers = range(
-        _number(bucket, entry.source, wanted.first, newest, 1),
-        _number(bucket, entry.source, wanted.last, newest, newest) + 1,
-    )
     report = Loaded(entry.source)
     with Turns(open_) as turns:
         warehouse = turns.warehouse()
@@ -176,23 +148,13 @@ def replay(
             return report  # nothing to replay: what is in landing stays
         claim(bucket, warehouse)
         prepare([entry], warehouse)
-        began, known = _begin(warehouse, entry.source, wanted, newest)
-        done = _replayed(warehouse, entry.source, wanted, began)
-        rest = [number for number in numbers if number not in done]
-        if len(rest) < len(numbers):
-            there = len(numbers) - len(rest)
-            log.info("replay goes on source=%s done=%d left=%d", entry.source, there, len(rest))
-        batches = expected(bucket, entry, manifest.listed(bucket, entry.source, rest))
-        streams = wanted.streams or None
-        before = left_out(warehouse, entry.source)
-        report.left_out = _not_covered(before, wanted, rest)
-        for group in arriving(bucket, batches, streams, ahead=not warehouse.reads_bucket):
-            land_group(bucket, turns.warehouse(), group, report, streams=streams, run_id=run_id)
-            there = len(numbers) - len(rest) + len(report.batches)
-            progress(there, len(numbers), sum(report.rows.values()))
-        _let_back(turns.warehouse(), entry.source, before, report, rest, newest)
-        kept = {*report.left_out, *report.caught_up}
-        _end(turns.warehouse(), bucket, entry.source, wanted, began, known, kept)
+        record = _record(bucket, warehouse, entry.source, wanted, newest, replay_id or new_id())
+        if record.ended:
+            log.info("replay is complete source=%s replay=%s", entry.source, record.replay_id)
+            return report
+        _land(entry, bucket, turns, record, wanted, report, run_id, progress)
+        newest_now = manifest.latest_id(bucket, entry.source, record.newest)
+        record.end(turns.warehouse(), newest_now, kept={*report.left_out, *report.caught_up})
         report.left_out = left_out(turns.warehouse(), entry.source)
     report.seconds = time.monotonic() - started
     log.info(
@@ -200,6 +162,49 @@ def replay(
         entry.source, len(report.batches), sum(report.rows.values()), report.seconds,
     )  # fmt: skip
     return report
+
+
+def _record(
+    bucket: Bucket, warehouse: Warehouse, source: str, wanted: Wanted, newest: int, replay_id: str
+) -> Record:
+    """What is recorded of this replay; its batches are fixed when it begins with a source."""
+    records = Records(warehouse)
+    records.announce(replay_id, [source], wanted)
+    record = records.of(replay_id, source)
+    if record.newest:
+        return record
+    first, last = batches_between(bucket, source, wanted, newest)
+    return records.begin(record, first, last, newest)
+
+
+def _land(
+    entry: AnySource,
+    bucket: Bucket,
+    turns: Turns,
+    record: Record,
+    wanted: Wanted,
+    report: Loaded,
+    run_id: str,
+    progress: Progress,
+) -> None:
+    """Land the batches that this replay has not landed yet."""
+    numbers = range(record.first, record.last + 1)
+    done = record.done(turns.warehouse())
+    rest = [number for number in numbers if number not in done]
+    if there := len(numbers) - len(rest):
+        log.info(
+            "replay continues source=%s replay=%s done=%d left=%d",
+            entry.source, record.replay_id, there, len(rest),
+        )  # fmt: skip
+    batches = expected(bucket, entry, manifest.listed(bucket, entry.source, rest))
+    streams = wanted.streams or None
+    before = left_out(turns.warehouse(), entry.source)
+    report.left_out = _not_covered(before, wanted, rest)
+    for group in arriving(bucket, batches, streams, ahead=not turns.warehouse().reads_bucket):
+        ours = [replace(batch, replay_id=record.replay_id) for batch in group]
+        land_group(bucket, turns.warehouse(), ours, report, streams=streams, run_id=run_id)
+        progress(there + len(report.batches), len(numbers), sum(report.rows.values()))
+    _let_back(turns.warehouse(), entry.source, before, report, rest, record.newest)
 
 
 def _not_covered(marks: Mapping[str, LeftOut], wanted: Wanted, numbers: Sequence[int]) -> dict[str, LeftOut]:
@@ -220,90 +225,3 @@ def _let_back(
     for stream in before.keys() - report.left_out.keys():
         if numbers and numbers[-1] == newest >= known:
             let_back(warehouse, source, stream)
-
-
-def _check_streams(entry: AnySource, wanted: Wanted) -> None:
-    for stream in wanted.streams:
-        if stream not in entry.streams:
-            known = ", ".join(entry.streams)
-            raise CatalogError(
-                f"replay of '{entry.source}'", f"has no stream '{stream}' ({known})",
-                fix="name one of these; a stream that left the catalog is replayed with its whole source",
-            )  # fmt: skip
-
-
-def _number(bucket: Bucket, source: str, wanted: Bound, newest: int, otherwise: int) -> int:
-    """The batch that a bound means; of a time, the first stored then or later, or the last until then."""
-    if wanted is None:
-        return otherwise
-    if isinstance(wanted, int):
-        return min(wanted, newest + 1) if otherwise == 1 else min(wanted, newest)
-    low, high = 0, newest  # the last batch stored before the time lies in [low, high]
-    while low < high:
-        middle = (low + high + 1) // 2
-        there = next(manifest.listed(bucket, source, [middle]))
-        early = there.stored_at < wanted if otherwise == 1 else there.stored_at <= wanted
-        low, high = (middle, high) if early else (low, middle - 1)
-    return low + 1 if otherwise == 1 else low
-
-
-def _begin(warehouse: Warehouse, source: str, wanted: Wanted, newest: int) -> tuple[datetime, str]:
-    """When this replay began, and the newest batch then: now, or when it was begun and not ended."""
-    warehouse.widen(REPLAYS, _COLUMNS)
-    found = warehouse.query(
-        f"select began_at, last from {LANDING}.{REPLAYS}"
-        " where source = ? and wanted = ? and ended_at is null order by began_at desc",
-        [source, wanted.text],
-    )
-    if found:
-        return found[0][0], found[0][1]
-    began = now().replace(tzinfo=None)
-    warehouse.query(
-        f"insert into {LANDING}.{REPLAYS} (source, wanted, last, began_at) values (?, ?, ?, ?)",
-        [source, wanted.text, batch_name(newest), began],
-    )
-    return began, batch_name(newest)
-
-
-def _replayed(warehouse: Warehouse, source: str, wanted: Wanted, began: datetime) -> set[int]:
-    """Batches that were loaded since."""
-    if not wanted.streams:
-        sql = f"select batch_id from {LANDING}.{LEDGER} where source = ? and loaded_at >= ?"
-        return {int(name) for (name,) in warehouse.query(sql, [source, began])}
-    done = set()
-    for stream in wanted.streams:
-        table = f"{LANDING}.{warehouse.quoted(table_name(source, stream))}"
-        found = warehouse.query(f"select distinct _batch_id from {table} where _loaded_at >= ?", [began])
-        done |= {int(name) for (name,) in found}
-    return done
-
-
-def _end(
-    warehouse: Warehouse, bucket: Bucket, source: str, wanted: Wanted, began: datetime, known: str,
-    kept: Collection[str],
-) -> None:  # fmt: skip
-    """Take away what no batch of the bucket brought, if all was loaded; note that the replay is complete.
-
-    A batch that is newer than the replay was loaded by somebody else meanwhile. Of a stream that was left
-    out, the rows of earlier loads are ``kept``: some of them could not be replaced.
-    """
-    if wanted.whole:
-        newest = manifest.latest_id(bucket, source, int(known))
-        parameters = [source, began, known, batch_name(newest)]
-        left = {table_name(source, stream) for stream in kept}
-        for table in warehouse.tables(LANDING):
-            if table.startswith(f"{source}__") and table not in left:
-                warehouse.query(
-                    f"delete from {LANDING}.{warehouse.quoted(table)} where split_part(_file, '/', 1) = ?"
-                    " and _loaded_at < ? and (_batch_id <= ? or _batch_id > ?)",
-                    parameters,
-                )
-        warehouse.query(
-            f"delete from {LANDING}.{LEDGER} where source = ?"
-            " and loaded_at < ? and (batch_id <= ? or batch_id > ?)",
-            parameters,
-        )
-    warehouse.query(
-        f"update {LANDING}.{REPLAYS} set ended_at = ? where source = ? and wanted = ? and ended_at is null",
-        [now().replace(tzinfo=None), source, wanted.text],
-    )

@@ -12,14 +12,17 @@ from tasks.retries import RETRIES
 
 if TYPE_CHECKING:
     from groundwork.landing import Loaded
+    from groundwork.replay_scope import Wanted
 
 _EVERY = 2.0
 """Seconds between two updates of the progress artifact."""
 
 
 @task(task_run_name="replay-{source}", **RETRIES)
-def replay_source(source: str, stream: str = "", since: str = "", until: str = "", into: str = "") -> Loaded:
-    """Load batches of a source again from the bucket; one that was cut short goes on where it was.
+def replay_source(
+    source: str, stream: str = "", since: str = "", until: str = "", into: str = "", replay_id: str = ""
+) -> Loaded:
+    """Load batches of a source again from the bucket; a retry continues where it was cut short.
 
     Args:
         source: its name in the catalog.
@@ -27,9 +30,10 @@ def replay_source(source: str, stream: str = "", since: str = "", until: str = "
         since: the first batch, or the time from which batches were stored.
         until: the last batch, or the time until which they were.
         into: another warehouse than the settings say, see `groundwork.settings.Settings.into`.
+        replay_id: what `prepare_sources` returned.
     """
     from groundwork.catalog import load_catalog
-    from groundwork.replay import Wanted, bound, replay
+    from groundwork.replay import replay
     from groundwork.settings import Settings
     from tasks.lookup import platform_bucket, run_id
     from tasks.warehouse import platform_warehouse
@@ -39,33 +43,52 @@ def replay_source(source: str, stream: str = "", since: str = "", until: str = "
         load_catalog(settings.catalog)[source],
         platform_bucket(settings),
         lambda: platform_warehouse(settings, f"replay {source}"),
-        Wanted((stream,) if stream else (), bound(since), bound(until)),
+        _wanted(stream, since, until),
+        replay_id=replay_id,
         run_id=run_id(),
         progress=ProgressArtifact(source),
     )
 
 
 @task(task_run_name="prepare", **RETRIES)
-def prepare_sources(source: str, stream: str = "", into: str = "") -> list[str]:
-    """Names of the sources to replay, the one that is named or all of the catalog; their tables are made.
+def prepare_sources(
+    source: str, stream: str = "", since: str = "", until: str = "", into: str = "", resume: str = ""
+) -> tuple[str, list[str]]:
+    """The replay's id and the names of its sources: the one that is named or all of the catalog.
+
+    Their tables are made. The flow run's id is the replay's, so a run that Prefect retries continues itself.
 
     Args:
         source: its name; empty for all.
         stream: this one only; refused when it is none of the source's.
+        since: see `replay_source`.
+        until: see `replay_source`.
         into: another warehouse than the settings say.
+        resume: the id of a replay that was cut short; its own sources are taken then.
     """
     from groundwork.catalog import load_catalog
-    from groundwork.replay import Wanted, make_ready
+    from groundwork.replay import make_ready
+    from groundwork.replay_records import Records
     from groundwork.settings import Settings
-    from tasks.lookup import platform_bucket
+    from tasks.lookup import platform_bucket, run_id
     from tasks.warehouse import platform_warehouse
 
     settings = Settings().into(into)
-    catalog = load_catalog(settings.catalog)
-    entries = [catalog[source]] if source else list(catalog.values())
-    wanted = Wanted((stream,) if stream else ())
-    make_ready(entries, platform_bucket(settings), partial(platform_warehouse, settings, "replay"), wanted)
-    return [entry.source for entry in entries]
+    catalog, opened = load_catalog(settings.catalog), partial(platform_warehouse, settings, "replay")
+    sources = [source] if source else list(catalog)
+    if resume:
+        with opened() as warehouse:
+            begun = Records(warehouse).unfinished(resume)
+        sources = [record.source for record in begun if source in ("", record.source)]
+    entries, wanted = [catalog[one] for one in sources], _wanted(stream, since, until)
+    replay_id = make_ready(entries, platform_bucket(settings), opened, wanted, replay_id=resume or run_id())
+    return replay_id, [entry.source for entry in entries]
+
+
+def _wanted(stream: str, since: str, until: str) -> Wanted:
+    from groundwork.replay_scope import Wanted, bound
+
+    return Wanted((stream,) if stream else (), bound(since), bound(until))
 
 
 class ProgressArtifact:

@@ -55,7 +55,7 @@ def look_at_places() -> Looks:
 @task(task_run_name="look-at-sources")
 def look_at_sources(awake: str = "") -> Looks:
     """Hold the ledger's newest look at each source against how often it is wanted, and what it brought."""
-    from groundwork.alerts.silence import silence, too_little
+    from groundwork.alerts.silence import last_look, silence, too_little
     from groundwork.catalog import load_catalog
     from groundwork.errors import BucketError, WarehouseBusy, WarehouseError
     from groundwork.manifest import now
@@ -76,7 +76,7 @@ def look_at_sources(awake: str = "") -> Looks:
     at, since = now().replace(tzinfo=None), moment(awake).replace(tzinfo=None) if awake else None
     for entry in entries.values():
         seen = batches.get(entry.source, [])
-        newest = seen[-1][0] if seen else None
+        newest = last_look(seen, at)
         told = silence(entry, newest, at, awake=since, least=settings.patience)
         looks[f"ledger {entry.source}"] = _of(entry, "stale", told, newest)
         little = too_little(entry.source, seen, entry.update_every, at)

@@ -18,6 +18,8 @@ WATCH_PATIENCE = timedelta(minutes=3)
 """`watch` waits for nothing, and what it would have seen stays untold until it is missed."""
 LEAST_BATCHES = 20
 """Batches to have seen before anything is said of how much is usual."""
+AHEAD = timedelta(minutes=1)
+"""Clocks of two machines may differ by this. A time further ahead was written by a clock that was wrong."""
 LEAST_ROWS = 50
 """A source that sometimes brings fewer rows than this is not held against its own past."""
 
@@ -40,6 +42,18 @@ def allowed(deployment: str, wanted: timedelta, least: timedelta = LEAST_PATIENC
         least: see `patience`.
     """
     return patience(wanted, min(least, WATCH_PATIENCE) if deployment == WATCH else least)
+
+
+def last_look(batches: Sequence[tuple[datetime, int]], at: datetime) -> datetime | None:
+    """When a source was last looked at, as far as clocks can be believed; None for never.
+
+    A batch that was stored while a clock ran ahead says nothing of when it was stored.
+
+    Args:
+        batches: when each batch was stored (UTC without zone) and its rows.
+        at: now, in the same way.
+    """
+    return max((moment for moment, _ in batches if moment <= at + AHEAD), default=None)
 
 
 def silence(
@@ -89,10 +103,14 @@ def too_little(source: str, batches: Sequence[tuple[datetime, int]], wanted: tim
             f"none of the {LEAST_BATCHES} before it had fewer than {fewest:,}"
         )
     moments = [moment for moment, rows in batches if rows]
-    if len(moments) <= LEAST_BATCHES:
+    newest_rows = last_look([(moment, 0) for moment in moments], at)
+    if len(moments) <= LEAST_BATCHES or newest_rows is None:
         return ""
-    longest = max(later - earlier for earlier, later in pairwise(moments))
-    quiet = at - moments[-1]
+    gaps = sorted(later - earlier for earlier, later in pairwise(moments))
+    # A clock that was set and set right again makes one gap below zero and one that is as much too long.
+    steps = sum(gap < -AHEAD for gap in gaps)
+    longest = gaps[-1 - steps] if steps < len(gaps) else wanted
+    quiet = at - newest_rows
     if quiet > 3 * max(longest, wanted, timedelta(minutes=20)):
         return (
             f"{source}: is looked at, but has brought nothing for {rough(quiet)}; "

@@ -15,6 +15,8 @@ from groundwork.errors import CatalogError, GroundworkError
 
 if TYPE_CHECKING:
     from groundwork.landing import Loaded
+    from groundwork.replay_scope import Wanted
+    from groundwork.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +30,8 @@ def add_replay(parser: argparse.ArgumentParser) -> None:
     bound = "a batch's number, or the time it was stored (2026-01-31T10:00Z)"
     parser.add_argument("--from", dest="since", default="", metavar="BATCH_OR_TIME", help=f"first: {bound}")
     parser.add_argument("--to", dest="until", default="", metavar="BATCH_OR_TIME", help=f"last: {bound}")
+    told = "continue the replay of this id, which was cut short, with its own sources, streams and batches"
+    parser.add_argument("--resume", default="", metavar="ID", help=told)
     told = "another warehouse: snowflake, or the path of a DuckDB file"
     parser.add_argument("--into", default="", metavar="WAREHOUSE", help=told)
     told = "load landing only; staging and visualization are left as they are"
@@ -61,36 +65,40 @@ def run_replay(options: argparse.Namespace) -> int:
     """Load batches again from the bucket, sources side by side, and build all that follows from scratch."""
     from groundwork.bucket import open_bucket
     from groundwork.catalog import load_catalog
-    from groundwork.replay import Wanted, bound, make_ready, replay
+    from groundwork.replay import make_ready, replay
     from groundwork.settings import Settings
     from groundwork.warehouses import open_warehouse
 
     settings = Settings().into(options.into)
     catalog, bucket = load_catalog(settings.catalog), open_bucket(settings.bucket_url)
-    if options.stream and len(options.source) != 1:
-        raise CatalogError("replay --stream", "needs its source", fix="name one source before --stream")
-    wanted = Wanted(tuple(options.stream), bound(options.since), bound(options.until))
+    sources, wanted = _asked(options, settings, list(catalog))
+    entries = [catalog[source] for source in sources]
+    replay_id = make_ready(
+        entries, bucket, lambda: open_warehouse(settings, who="replay"), wanted, replay_id=options.resume
+    )
+    print(f"replay {replay_id}: {', '.join(sources)}", flush=True)
 
     def one(source: str) -> Loaded:
         return replay(
             catalog[source], bucket,
-            lambda: open_warehouse(settings, who=f"replay {source}"), wanted, progress=_Lines(source),
+            lambda: open_warehouse(settings, who=f"replay {source}"), wanted,
+            replay_id=replay_id, progress=_Lines(source),
         )  # fmt: skip
 
-    entries = [catalog[source] for source in options.source or catalog]
-    make_ready(entries, bucket, lambda: open_warehouse(settings, who="replay"), wanted)
     failed, left_out = [], []
     with ThreadPoolExecutor(len(entries), "replay") as pool:
-        for source, run in [(entry.source, pool.submit(one, entry.source)) for entry in entries]:
+        for source, run in [(source, pool.submit(one, source)) for source in sources]:
             try:
                 done = run.result()
                 rows = sum(done.rows.values())
                 print(f"replay {source}: {len(done.batches)} batches, {rows} rows, {done.seconds:.1f} s")
                 left_out += [f"{source}: {complaint}" for complaint in done.complaints]
-            except GroundworkError as error:  # the others go on
+            except GroundworkError as error:  # the others continue
                 print(f"{type(error).__name__}: {error}", file=sys.stderr)
                 failed.append(source)
-    if not failed and not options.landing_only:
+    if failed:
+        print(f"replay: to continue this one, add --resume {replay_id}", file=sys.stderr)
+    elif not options.landing_only:
         from groundwork.dbt_turn import build
 
         build(settings, ["--quiet", "build", "--full-refresh", "--exclude-resource-type", "unit_test"])
@@ -98,6 +106,30 @@ def run_replay(options: argparse.Namespace) -> int:
     for complaint in left_out:
         print(f"left out of {complaint}", file=sys.stderr)
     return 1 if failed or left_out else 0
+
+
+def _asked(options: argparse.Namespace, settings: Settings, known: list[str]) -> tuple[list[str], Wanted]:
+    """The sources to replay and what of them; of a replay that is continued, as it was begun."""
+    from groundwork.replay_records import Records
+    from groundwork.replay_scope import Wanted, bound
+    from groundwork.warehouses import open_warehouse
+
+    if options.resume:
+        if options.source or options.stream or options.since or options.until:
+            fix = "leave out sources, --stream, --from and --to"
+            raise CatalogError("replay --resume", "continues a replay as it was begun", fix=fix)
+        if settings.warehouse == "duckdb" and not settings.duckdb_file.exists():
+            fix = "set GROUNDWORK_DUCKDB_PATH (or --into) to the warehouse that it was begun in"
+            raise CatalogError(
+                f"replay --resume {options.resume}", f"{settings.duckdb_file} is none", fix=fix
+            )
+        with open_warehouse(settings, who="replay", read_only=True) as warehouse:
+            begun = Records(warehouse).unfinished(options.resume)
+        return [record.source for record in begun], begun[0].wanted
+    if options.stream and len(options.source) != 1:
+        raise CatalogError("replay --stream", "needs its source", fix="name one source before --stream")
+    wanted = Wanted(tuple(options.stream), bound(options.since), bound(options.until))
+    return options.source or known, wanted
 
 
 @dataclass

@@ -141,9 +141,12 @@ def unfinished(bucket: Bucket, source: str) -> Rewrite | None:
 
 
 def is_recent(bucket: Bucket, source: str) -> bool:
-    """Whether manifests that were read a while ago may be out of date: a rewrite was begun within a day."""
+    """Whether manifests that were read a while ago may be out of date: a rewrite was begun within a day.
+
+    Clocks may be a day apart, or be set back or ahead by one meanwhile.
+    """
     last = latest(bucket, source)
-    return last is not None and (last.is_open or manifest.now() - last.begun_at < timedelta(days=1))
+    return last is not None and (last.is_open or manifest.now() - last.begun_at < timedelta(days=3))
 
 
 def under_way(bucket: Bucket, rewrite: Rewrite) -> RewriteUnderWay:

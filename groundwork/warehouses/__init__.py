@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -59,6 +59,17 @@ LEDGER_COLUMNS: Mapping[str, str] = {
 }
 
 
+REPLAYED = "_replayed"
+"""What each replay has loaded: one row per batch and stream, written in the load's own transaction."""
+REPLAYED_COLUMNS: Mapping[str, str] = {
+    "replay_id": TEXT,
+    "source": TEXT,
+    "batch_id": TEXT,
+    "stream": TEXT,
+    "rows": WHOLE,
+}
+
+
 @dataclass(frozen=True)
 class LandingObject:
     """One object of a batch, on its way into landing."""
@@ -78,6 +89,8 @@ class LandingBatch:
     objects: Sequence[LandingObject]
     whole: bool = True
     """False when only some of its streams are loaded again: the ledger is left as it is then."""
+    replay_id: str = ""
+    """The replay that loads it again; `REPLAYED` says so once it is in."""
 
 
 def ledger_row(batch: Manifest, loaded_at: datetime, run_id: str) -> dict[str, Any]:
@@ -98,6 +111,38 @@ def ledger_row(batch: Manifest, loaded_at: datetime, run_id: str) -> dict[str, A
         "manifest": manifest_key(batch.source, batch.batch_id),
         "commit_id": batch.commit_id,
     }
+
+
+def replayed_rows(batches: Sequence[LandingBatch]) -> list[tuple[str, str, str, str, int]]:
+    """What `REPLAYED` says of batches that a replay loads, one tuple per row, in the order of its columns.
+
+    A batch without objects has one row, of no stream.
+    """
+    found: list[tuple[str, str, str, str, int]] = []
+    for batch in batches:
+        if not batch.replay_id:
+            continue
+        rows: dict[str, int] = {}
+        for arrived in batch.objects:
+            rows[arrived.stored.stream] = rows.get(arrived.stored.stream, 0) + arrived.stored.rows
+        there = batch.manifest
+        found += [
+            (batch.replay_id, there.source, there.name, stream, count)
+            for stream, count in (rows or {"": 0}).items()
+        ]
+    return found
+
+
+def later(now: datetime, newest: datetime | None) -> datetime:
+    """The `_loaded_at` of rows that replace others: later than any there, whatever the clock says.
+
+    dbt takes rows as new by their batch or by this instant. A clock that went back must not hide a replay.
+
+    Args:
+        now: what the clock says (UTC without zone).
+        newest: the newest `_loaded_at` of the tables that get the rows; None when they are empty.
+    """
+    return now if newest is None or now > newest else newest + timedelta(microseconds=1)
 
 
 def rewritten(batches: Sequence[LandingBatch]) -> Iterator[tuple[list[str], list[str], LandingObject]]:
@@ -144,7 +189,8 @@ class Warehouse(Protocol):
         """Bring batches of one source in: rows and ledger rows in one transaction.
 
         A batch that is there already is replaced. Of a batch that is not whole, the rows of the streams
-        that its objects belong to are replaced, and its ledger row is left as it is.
+        that its objects belong to are replaced, and its ledger row is left as it is. What a replay loads is
+        entered into `REPLAYED`, which the replay has made before.
 
         The rows of a rewritten object carry `groundwork.manifest.REWRITTEN` themselves, and only those of the
         batches at hand are taken (see `rewritten`).

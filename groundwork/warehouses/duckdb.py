@@ -12,6 +12,7 @@ import re
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,15 @@ from groundwork.warehouses import (
     LANDING_METADATA,
     LEDGER,
     LEDGER_COLUMNS,
+    REPLAYED,
+    REPLAYED_COLUMNS,
     TEXT,
     WHOLE,
     LandingBatch,
     LandingObject,
+    later,
     ledger_row,
+    replayed_rows,
     rewritten,
 )
 from groundwork.warehouses.canonical import Digest, digest_of, digest_sql
@@ -138,8 +143,8 @@ class DuckDB:
         return int(found[0][0] or 0)
 
     def land(self, batches: Sequence[LandingBatch], run_id: str) -> None:  # noqa: D102
-        loaded_at = now().replace(tzinfo=None)
         with self._told(), self._bounded(), self._transaction():
+            loaded_at = self._loaded_at(batches)
             for table, names in _replaced(batches).items():
                 self.connection.execute(
                     f"delete from {LANDING}.{quoted(table)} where _batch_id in (select unnest(?))", [names]
@@ -153,6 +158,28 @@ class DuckDB:
                 with about(arriving.stored.stream), self._told():
                     self._insert_rewritten(batches[0].manifest.source, names, columns, arriving, loaded_at)
             self._enter([batch.manifest for batch in batches if batch.whole], loaded_at, run_id)
+            if entered := replayed_rows(batches):
+                listed = ", ".join(map(quoted, REPLAYED_COLUMNS))
+                self.connection.execute(
+                    f"insert into {LANDING}.{REPLAYED} ({listed})"
+                    f" select {', '.join('unnest(?)' for _ in REPLAYED_COLUMNS)}",
+                    [list(values) for values in zip(*entered, strict=True)],
+                )
+
+    def _loaded_at(self, batches: Sequence[LandingBatch]) -> datetime:
+        """When these batches are loaded; of batches that are there already, see `later`."""
+        tables, at = _replaced(batches), now().replace(tzinfo=None)
+        known = self.connection.execute(
+            f"select count(*) from {LANDING}.{LEDGER} where source = ? and batch_id in (select unnest(?))",
+            [batches[0].manifest.source, [batch.manifest.name for batch in batches]],
+        ).fetchone()
+        if not tables or not known or not known[0]:
+            return at
+        newest = " union all ".join(
+            f"select max(_loaded_at) as loaded_at from {LANDING}.{quoted(table)}" for table in tables
+        )
+        found = self.connection.execute(f"select max(loaded_at) from ({newest})").fetchone()
+        return later(at, found[0] if found else None)
 
     def _insert(self, batch: Manifest, arriving: LandingObject, loaded_at: Any) -> None:
         stored, path = arriving.stored, arriving.file()

@@ -16,9 +16,13 @@ from groundwork.manifest import Manifest, now
 from groundwork.warehouses import (
     LEDGER,
     LEDGER_COLUMNS,
+    REPLAYED,
+    REPLAYED_COLUMNS,
     LandingBatch,
     LandingObject,
+    later,
     ledger_row,
+    replayed_rows,
     rewritten,
 )
 from groundwork.warehouses.snowflake_login import SnowflakeLogin
@@ -39,6 +43,8 @@ from groundwork.warehouses.snowflake_sql import (
 
 TURNS = "_turns"
 """One row per source, updated by each load: whoever updates it makes other loads of the source wait."""
+
+_ROWS_PER_INSERT = 1000
 
 
 @contextmanager
@@ -142,8 +148,14 @@ class Load:
                 [self._source, *whole],
             )
             known = known or entered > 0
-        if known:
-            streams = dict.fromkeys(found.stored.stream for batch in batches for found in batch.objects)
+        streams = dict.fromkeys(found.stored.stream for batch in batches for found in batch.objects)
+        if known and streams:
+            newest = " union all ".join(
+                f"select max(_loaded_at) as loaded_at from {landing_table(self._table(stream))}"
+                for stream in streams
+            )
+            found = self._session.query(f"select max(loaded_at) from ({newest}) as loaded")
+            self._loaded_at = later(self._loaded_at, found[0][0])
             for stream in streams:
                 table = landing_table(self._table(stream))
                 self._session.query(f"delete from {table} where _batch_id in ({_marks(names)})", names)
@@ -213,6 +225,14 @@ class Load:
             )
 
     def _enter(self, batches: Sequence[LandingBatch], run_id: str) -> None:
+        entered = replayed_rows(batches)
+        for first in range(0, len(entered), _ROWS_PER_INSERT):
+            some = entered[first : first + _ROWS_PER_INSERT]
+            self._session.query(
+                f"insert into {landing_table(REPLAYED)} ({', '.join(map(quoted, REPLAYED_COLUMNS))})"
+                f" values {', '.join(f'({_marks(REPLAYED_COLUMNS)})' for _ in some)}",
+                [value for row in some for value in row],
+            )
         rows = [ledger_row(batch.manifest, self._loaded_at, run_id) for batch in batches if batch.whole]
         if not rows:
             return

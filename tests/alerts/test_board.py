@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from groundwork.alerts.diagnosis import ADVICE, diagnose
-from groundwork.alerts.silence import too_little
+from groundwork.alerts.silence import last_look, too_little
 from groundwork.alerts.troubles import Board, News, Trouble
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -175,6 +175,22 @@ def test_a_night_is_no_trouble_once_one_was_seen() -> None:
     night = [(NOON, 7), (NOON + timedelta(hours=12), 7)]
     seen = night + [(NOON + timedelta(hours=12) + n * 5 * MINUTE, 7) for n in range(1, 25)]
     assert too_little("shop", seen, 5 * MINUTE, seen[-1][0] + timedelta(hours=12)) == ""
+
+
+@pytest.mark.parametrize("step", [timedelta(days=1), timedelta(days=-1)])
+def test_a_clock_that_was_wrong_for_a_while_hides_no_silence(step: timedelta) -> None:
+    moments = [NOON + n * 5 * MINUTE + (step if 30 <= n < 33 else timedelta()) for n in range(40)]
+    seen = [(moment, 7) for moment in moments]
+    right = NOON + 39 * 5 * MINUTE
+    assert last_look(seen, right) == right
+    assert too_little("shop", seen, 5 * MINUTE, right + 60 * MINUTE) == ""
+    assert "has brought nothing for 61 minutes" in too_little("shop", seen, 5 * MINUTE, right + 61 * MINUTE)
+
+
+def test_a_batch_from_the_future_does_not_say_when_a_source_was_looked_at() -> None:
+    seen = [(NOON, 7), (NOON + 5 * MINUTE, 7), (NOON + timedelta(days=1), 7)]
+    assert last_look(seen, NOON + 10 * MINUTE) == NOON + 5 * MINUTE
+    assert last_look(seen[2:], NOON) is None
 
 
 def test_every_kind_of_trouble_has_advice_and_a_section_of_the_runbooks() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -167,14 +167,33 @@ def test_descriptions_reach_the_warehouse(built: Built) -> None:
 def test_freshness_comes_from_the_ledger(built: Built) -> None:
     with duckdb.connect(str(built.landing.file)) as connection:
         connection.execute(
-            "update landing._batches set loaded_at = ? where source = 'shop'",
+            "update landing._batches set stored_at = ? where source = 'shop'",
             [datetime.now(UTC).replace(tzinfo=None)],
+        )
+        connection.execute(  # by a clock that was a day ahead
+            "update landing._batches set stored_at = ? where source = 'payments' and batch_id = '0000000001'",
+            [datetime.now(UTC).replace(tzinfo=None) + timedelta(days=1)],
         )
     built.dbt("source freshness", "--quiet", fails=True)
     results = json.loads((built.dbt.target / "sources.json").read_text(encoding="utf-8"))["results"]
     told = {result["unique_id"].split(".", 2)[2]: result["status"] for result in results}
     assert told["shop.page_views"] == "pass", "we looked, though no page was viewed"
     assert told["payments.payments"] == "error", "nobody looked for months"
+
+
+def test_a_load_whose_clock_ran_ahead_is_told_and_holds_nothing_back(built: Built) -> None:
+    ahead = datetime.now(UTC).replace(tzinfo=None) + timedelta(days=1)
+    with duckdb.connect(str(built.landing.file)) as connection:
+        connection.execute("update landing.shop__customers set _loaded_at = ?", [ahead])
+    selected = ("--quiet", "--full-refresh", "--select", "+customers", "stg_ledger__batches")
+    built.dbt("build", *selected, fails=True)  # no load has that time: a model made it wrong
+    with duckdb.connect(str(built.landing.file)) as connection:
+        connection.execute("update landing._batches set loaded_at = ? where source = 'shop'", [ahead])
+    built.dbt("build", *selected)
+    results = json.loads((built.dbt.target / "run_results.json").read_text(encoding="utf-8"))["results"]
+    told = {one["unique_id"]: one["status"] for one in results if "not_in_the_future" in one["unique_id"]}
+    assert set(told.values()) == {"pass", "warn"}
+    assert all("stg_ledger__batches" in name for name, status in told.items() if status == "warn")
 
 
 def test_a_record_without_a_usable_key_fails_the_build(built: Built) -> None:

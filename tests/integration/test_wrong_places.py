@@ -273,3 +273,48 @@ ERRORS = ("WrongPlace: ", "LedgerDisagrees: ", "CatalogError: ", "SettingMissing
 def test_all_settings_right_and_the_command_works(command: str, ours: Platform) -> None:
     assert main(COMMANDS[command]) == 0
     assert ours.served()["visualization.books"] == 42
+
+
+def test_a_replay_is_continued_by_its_id_only(ours: Platform, capsys: pytest.CaptureFixture[str]) -> None:
+    before = ours.served()
+    manifest = ours.place / "objects" / "shop" / "manifests" / "0000000001.json"
+    kept = manifest.read_bytes()
+    manifest.write_bytes(b"{}")
+    capsys.readouterr()
+    assert main(["replay", "--landing-only"]) == 1
+    told = capsys.readouterr()
+    replay_id = told.out.partition(":")[0].removeprefix("replay ")
+    assert f"to continue this one, add --resume {replay_id}" in told.err
+    manifest.write_bytes(kept)
+    nowhere = str(ours.place / "nowhere.duckdb")
+    for words, message in [
+        (["--resume", "nothing"], f"Unfinished are: {replay_id}"),
+        (["shop", "--resume", replay_id], "continues a replay as it was begun"),
+        (["--resume", replay_id, "--from", "1"], "continues a replay as it was begun"),
+        (["--resume", replay_id, "--into", nowhere], f"{nowhere} is none"),
+        (["--resume", replay_id, "--into", str(Platform(ours.place.parent / "theirs").file)], "is no replay"),
+    ]:
+        assert main(["replay", "--landing-only", *words]) == 1
+        assert message in capsys.readouterr().err
+    assert main(["replay", "--landing-only", "--resume", replay_id]) == 0
+    assert "replay shop: 2 batches" in capsys.readouterr().out
+    assert ours.served() == before
+    assert main(["replay", "--landing-only", "--resume", replay_id]) == 1
+    assert "is complete" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("setting", ["bucket empty", "bucket another", "bucket older", "catalog another"])
+def test_a_replay_is_not_continued_in_a_wrong_place(
+    setting: str, ours: Platform, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = ours.place / "objects" / "shop" / "manifests" / "0000000001.json"
+    kept = manifest.read_bytes()
+    manifest.write_bytes(b"{}")
+    assert main(["replay", "--landing-only"]) == 1
+    manifest.write_bytes(kept)
+    replay_id = capsys.readouterr().out.splitlines()[-1].partition(":")[0].removeprefix("replay ")
+    before = ours.served()
+    wrong(setting, ours, monkeypatch)
+    assert main(["replay", "--landing-only", "--resume", replay_id]) == 1
+    assert any(line.startswith(ERRORS) for line in capsys.readouterr().err.splitlines())
+    assert ours.served() == before

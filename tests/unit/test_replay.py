@@ -1,4 +1,4 @@
-"""Replay: the same landing from the bucket alone, whole or in part, and on from where it was cut short."""
+"""Replay: the same landing from the bucket alone, whole or in part, and continued by its id."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ import polars as pl
 import pytest
 
 import groundwork.replay as module
-from groundwork import digests
+from groundwork import digests, manifest
 from groundwork.bucket import Bucket, open_bucket
 from groundwork.errors import CatalogError, ObjectDamaged
 from groundwork.extract import extract
 from groundwork.load import load
 from groundwork.manifest import manifest_key, read
-from groundwork.replay import Wanted, bound, replay
+from groundwork.replay import make_ready, replay
+from groundwork.replay_records import REPLAYS, Records
+from groundwork.replay_scope import Wanted, bound
 from groundwork.sources import Checkpoint, Cursors, Rows
 from groundwork.warehouses import LandingBatch
 from groundwork.warehouses.duckdb import DuckDB, open_duckdb
@@ -139,16 +141,115 @@ def test_a_replay_that_was_killed_goes_on_where_it_was(
     before = loaded(opened, bucket)
     spared = killing(monkeypatch, 6)
     with pytest.raises(Cut):
-        replay(ENTRY, bucket, opened)
+        replay(ENTRY, bucket, opened, replay_id="first")
     assert batches(opened) == list(range(1, 11)), "landing is complete at every moment"
     spared()
     told: list[tuple[int, int, int]] = []
-    report = replay(ENTRY, bucket, opened, progress=lambda *step: told.append(step))
+    report = replay(ENTRY, bucket, opened, replay_id="first", progress=lambda *step: told.append(step))
     assert report.batches == [6, 7, 8, 9, 10]
     assert told[0][:2] == (6, 10)
     assert told[-1] == (10, 10, sum(report.rows.values()))
     assert digests.differing(landed(opened), before) == {}
-    assert replay(ENTRY, bucket, opened).batches == list(range(1, 11)), "a complete one begins anew"
+    assert replay(ENTRY, bucket, opened, replay_id="first").batches == [], "it is complete"
+    assert replay(ENTRY, bucket, opened).batches == list(range(1, 11)), "another one loads all"
+
+
+def test_a_replay_does_not_care_for_one_that_was_cut_short_before(
+    bucket: Bucket, opened: Open, one_by_one: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = loaded(opened, bucket)
+    spared = killing(monkeypatch, 6)
+    with pytest.raises(Cut):
+        replay(ENTRY, bucket, opened, replay_id="old")
+    spared()
+    with opened() as warehouse:
+        warehouse.query("delete from landing.shop__a where id < '5'")
+    assert replay(ENTRY, bucket, opened).batches == list(range(1, 11))
+    assert digests.differing(landed(opened), before) == {}
+
+
+def test_a_replay_that_is_continued_loads_what_was_lost_of_its_batches_meanwhile(
+    bucket: Bucket, opened: Open, one_by_one: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = loaded(opened, bucket)
+    spared = killing(monkeypatch, 6)
+    with pytest.raises(Cut):
+        replay(ENTRY, bucket, opened, replay_id="old")
+    spared()
+    with opened() as warehouse:
+        warehouse.query("delete from landing.shop__a where id = '3'")
+    commit(bucket, rows("a", "11"))
+    loaded(opened, bucket)
+    assert replay(ENTRY, bucket, opened, replay_id="old").batches == [3, 6, 7, 8, 9, 10]
+    assert batches(opened) == list(range(1, 12)), "what came after it began stays"
+    with opened() as warehouse:
+        assert warehouse.query("select count(*) from landing._batches") == [(11,)]
+        warehouse.query("delete from landing.shop__a where id = '11'")
+        warehouse.query("delete from landing._batches where batch_id = '0000000011'")
+        load(ENTRY, bucket, warehouse)
+    assert digests.differing(landed(opened), before).keys() == {"landing._batches", "landing.shop__a"}
+
+
+class SteppingClock:
+    """A clock that is set by hours, back and ahead, each time it is read."""
+
+    def __init__(self, *hours: int) -> None:
+        self._hours, self._read = hours, 0
+
+    def __call__(self) -> datetime:
+        self._read += 1
+        return datetime.now(UTC) + timedelta(hours=self._hours[self._read % len(self._hours)])
+
+
+@pytest.mark.parametrize("hours", [(0, -1), (24, 0, -24), (-24, 24), (24,), (-24,)])
+def test_no_step_of_the_clock_decides_what_a_replay_loads_or_removes(
+    bucket: Bucket, opened: Open, one_by_one: None, monkeypatch: pytest.MonkeyPatch, hours: tuple[int, ...]
+) -> None:
+    monkeypatch.setattr("groundwork.warehouses.duckdb.now", SteppingClock(*reversed(hours)))
+    before = loaded(opened, bucket)
+    monkeypatch.setattr("groundwork.warehouses.duckdb.now", SteppingClock(*hours))
+    monkeypatch.setattr("groundwork.replay_records.now", SteppingClock(*hours))
+    spared = killing(monkeypatch, 6)
+    with pytest.raises(Cut):
+        replay(ENTRY, bucket, opened, replay_id="one")
+    spared()
+    with opened() as warehouse:
+        ((newest,),) = warehouse.query("select max(_loaded_at) from landing.shop__a")
+    assert replay(ENTRY, bucket, opened, replay_id="one").batches == [6, 7, 8, 9, 10]
+    assert digests.differing(landed(opened), before) == {}
+    assert batches(opened, f"_loaded_at > '{newest}'") == [6, 7, 8, 9, 10], "dbt takes them as new"
+
+
+def test_an_id_is_of_one_replay(
+    bucket: Bucket, opened: Open, one_by_one: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded(opened, bucket)
+    with opened() as warehouse, pytest.raises(CatalogError, match="is no replay of the warehouse"):
+        Records(warehouse).unfinished("mine")
+    mine = make_ready([ENTRY], bucket, opened, Wanted(last=9))
+    killing(monkeypatch, 6)
+    with pytest.raises(Cut):
+        replay(ENTRY, bucket, opened, Wanted(last=9), replay_id=mine)
+    with pytest.raises(CatalogError, match="was begun for other streams or batches"):
+        replay(ENTRY, bucket, opened, replay_id=mine)
+    with opened() as warehouse:
+        (record,) = Records(warehouse).unfinished(mine)
+        assert (record.source, record.wanted, record.first, record.last) == ("shop", Wanted(last=9), 1, 9)
+        with pytest.raises(CatalogError, match=f"Unfinished are: {mine}"):
+            Records(warehouse).unfinished("another")
+
+
+def test_a_replay_of_an_early_version_is_no_concern(bucket: Bucket, opened: Open) -> None:
+    before = loaded(opened, bucket)
+    with opened() as warehouse:
+        warehouse.query(
+            f"create table landing.{REPLAYS} as select 'shop' as source, 'all' as wanted,"
+            " '0000000010' as last, timestamp '2026-01-01' as began_at, null::timestamp as ended_at"
+        )
+    assert replay(ENTRY, bucket, opened).batches == list(range(1, 11))
+    assert digests.differing(landed(opened), before) == {}
+    with opened() as warehouse, pytest.raises(CatalogError, match="Unfinished are: none"):
+        Records(warehouse).unfinished("")
 
 
 def test_one_stream_is_loaded_again_and_nothing_else_is_touched(bucket: Bucket, opened: Open) -> None:
@@ -181,8 +282,9 @@ def test_one_stream_that_was_killed_goes_on(
     with monkeypatch.context() as patched:
         patched.setattr(DuckDB, "land", cut)
         with pytest.raises(Cut):
-            replay(ENTRY, bucket, opened, Wanted(streams=("b",)))
-    assert 2 not in (done := replay(ENTRY, bucket, opened, Wanted(streams=("b",))).batches)
+            replay(ENTRY, bucket, opened, Wanted(streams=("b",)), replay_id="b")
+    done = replay(ENTRY, bucket, opened, Wanted(streams=("b",)), replay_id="b").batches
+    assert not {2, 4} & set(done)
     assert {6, 8, 10} <= set(done)
 
 
@@ -211,6 +313,22 @@ def test_a_range_of_time_is_loaded_again(bucket: Bucket, opened: Open) -> None:
         (moments[10] + tick, None, []),
         (None, moments[1] - tick, []),
         (moments[1] - tick, None, list(range(1, 11))),
+    ]:
+        assert replay(ENTRY, bucket, opened, Wanted((), first, last)).batches == expected
+
+
+def test_a_range_of_time_leaves_no_gap_where_the_clock_was_set(
+    bucket: Bucket, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("groundwork.manifest.now", lambda: datetime.now(UTC) + timedelta(days=1))
+    commit(bucket, rows("a", "11"))
+    monkeypatch.undo()
+    commit(bucket, rows("a", "12"))
+    for first, last, expected in [
+        (None, stored_at(bucket, 12), list(range(1, 13))),
+        (stored_at(bucket, 12), None, [11, 12]),
+        (stored_at(bucket, 11), stored_at(bucket, 11), [11, 12]),
+        (stored_at(bucket, 10), stored_at(bucket, 10), [10]),
     ]:
         assert replay(ENTRY, bucket, opened, Wanted((), first, last)).batches == expected
 
@@ -287,6 +405,26 @@ def test_a_gap_stops_a_replay_before_anything_is_loaded(bucket: Bucket, opened: 
         replay(ENTRY, bucket, opened)
     with opened() as warehouse:
         assert warehouse.tables("landing") == []
+
+
+def test_a_bad_manifest_stops_a_replay_and_the_good_batches_are_in(
+    bucket: Bucket, opened: Open, one_by_one: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = manifest.listed
+
+    def listed(bucket_: Bucket, source: str, numbers: Sequence[int]) -> Iterator[manifest.Manifest]:
+        for number in numbers:
+            yield from original(bucket_, source, [number])
+
+    monkeypatch.setattr("groundwork.manifest.listed", listed)
+    kept = bucket.get(manifest_key("shop", 5))
+    bucket.put(manifest_key("shop", 5), b"{}")
+    with pytest.raises(ObjectDamaged, match="is not a manifest"):
+        replay(ENTRY, bucket, opened, replay_id="one")
+    there = batches(opened)
+    assert there in ([1, 2], [1, 2, 3]), "reading is ahead of landing"
+    bucket.put(manifest_key("shop", 5), kept)
+    assert replay(ENTRY, bucket, opened, replay_id="one").batches == list(range(len(there) + 1, 11))
 
 
 @pytest.mark.parametrize(
