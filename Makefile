@@ -10,7 +10,7 @@ export UV_COMPILE_BYTECODE := 1
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve check format render chaos test test-fast test-versions test-docker test-alerts slim test-large test-deploy bench bench-cdc bench-snapshot bench-api bench-load test-replay test-snowflake clean
+.PHONY: help setup demo serve check format render chaos test test-fast test-versions test-docker test-alerts slim test-large test-deploy bench bench-cdc bench-snapshot bench-api bench-load bench-tables test-replay test-snowflake clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -112,6 +112,9 @@ bench-snapshot: setup ## measure the snapshot beside DuckDB's extension, ADBC an
 bench-load: setup ## measure the load beside a bare INSERT and dlt, a replay of 50 million rows, incremental models (ROUNDS=)
 	$(PYTHON) -m benchmarks load --rounds $(ROUNDS) --slow-rounds 1
 	$(PYTHON) -m benchmarks increments --rounds $(ROUNDS) --slow-rounds 1
+
+bench-tables: setup ## measure one changed row in 2,000 tables (ROUNDS=)
+	$(PYTHON) -m benchmarks tables --rounds $(ROUNDS)
 
 bench-api: setup ## measure the reading of HTTP APIs beside fetch-and-drop and dlt (ROUNDS=, SLOW=)
 	$(PYTHON) -m benchmarks api --rounds $(ROUNDS) --slow-rounds $(SLOW)

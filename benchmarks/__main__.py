@@ -34,6 +34,7 @@ BENCHES = {
         "a base model's run after 1,000 keys changed, by the size of the table",
     ),
     "idle": ("idle", "extract and load with nothing new, beyond imports; beside dlt"),
+    "tables": ("tables", "one changed row in 2,000 tables: extract and load, beyond imports"),
 }
 
 

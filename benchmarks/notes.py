@@ -15,6 +15,7 @@ DLT_S3 = "dlt → S3"
 AGAIN = "all of it again"
 BARE = "bare INSERT (the limit)"
 REPLAYED = "groundwork, replay of 25 times the rows"
+QUIET = "groundwork, nothing new"
 
 TITLES = {
     "end-to-end": "End to end",
@@ -24,6 +25,7 @@ TITLES = {
     "load": "Load",
     "increments": "Incremental models",
     "idle": "Nothing new",
+    "tables": "Many tables",
 }
 
 RATIO_TO = {"api": FETCHED, "load": BARE}
@@ -81,6 +83,11 @@ same files on local disk into a table of the same columns: without download, che
 One incremental run of a base model (ten columns) after 1,000 keys changed: the statements that dbt runs, in a process of
 their own (the newest rows into a temporary table, then delete and insert; rolled back). *All of it again* is a full refresh.
 dbt's own start, which takes several seconds whatever it builds, is not in it.
+""",
+    "tables": """
+A source of 2,000 tables with four columns each; one row of one table changes, and is extracted and loaded. *Nothing new*:
+the same without the change. The catalog is read once, and counted on its own; the other columns count extract and load
+beyond imports.
 """,
     "idle": """
 Extract and load when the source has nothing new. Beyond imports: what is left when a process that has all modules

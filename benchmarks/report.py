@@ -122,6 +122,7 @@ EXTRA: dict[str, dict[str, str]] = {
     "api": STEPS,
     "increments": {"statements_cpu": "CPU s of the statements"},
     "idle": {"work_cpu": "CPU s beyond imports", "work_wall": "wall s beyond imports"},
+    "tables": {"work_cpu": "CPU s beyond imports", "catalog_cpu": "CPU s of the catalog"},
 }
 """What contenders say of themselves, and its column's head."""
 

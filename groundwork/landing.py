@@ -139,9 +139,13 @@ def _widen(warehouse: Warehouse, group: Sequence[LandingBatch]) -> None:
             stream = arrived.stored.stream
             place = table_name(batch.manifest.source, stream), stream
             tables.setdefault(place, {}).update(dict.fromkeys(arrived.stored.columns, TEXT))
-    for (table, stream), columns in tables.items():
-        with about(stream):
-            warehouse.widen(table, columns | dict(LANDING_METADATA))
+    wanted = {place: columns | dict(LANDING_METADATA) for place, columns in tables.items()}
+    try:
+        warehouse.widen_all({table: columns for (table, _), columns in wanted.items()})
+    except WarehouseError:  # one by one, so that the stream is named
+        for (table, stream), columns in wanted.items():
+            with about(stream):
+                warehouse.widen(table, columns)
 
 
 def _enter(report: Loaded, group: Sequence[LandingBatch]) -> None:

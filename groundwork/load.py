@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from groundwork import manifest, time_limit
 from groundwork.bucket import Bucket
@@ -35,13 +35,14 @@ def prepare(entries: Iterable[AnySource], warehouse: Warehouse) -> None:
 
     Writes nothing when all is there.
     """
-    warehouse.widen(LEDGER, LEDGER_COLUMNS)
+    tables: dict[str, Mapping[str, str]] = {LEDGER: LEDGER_COLUMNS}
     for entry in entries:
         for stream, described in entry.streams.items():
             tabular = isinstance(entry, PostgresSource)
             own = list(described.columns) if tabular else ["record", "_request"]
             columns = dict.fromkeys(own, TEXT) | dict(LANDING_METADATA)
-            warehouse.widen(table_name(entry.source, stream), columns)
+            tables[table_name(entry.source, stream)] = columns
+    warehouse.widen_all(tables)
 
 
 def load(entry: AnySource, bucket: Bucket, warehouse: Warehouse, *, run_id: str = "") -> Loaded:

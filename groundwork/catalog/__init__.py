@@ -29,6 +29,7 @@ from groundwork.catalog.names import NAME, RESERVED_SOURCES, alike, column_probl
 from groundwork.catalog.postgres import PostgresConnection
 from groundwork.catalog.postgres import SlotLag as SlotLag
 from groundwork.catalog.rest import RestConnection, RestDeletions, RestEndpoint, check_parents
+from groundwork.catalog.yaml_text import read_yaml
 from groundwork.durations import Duration
 from groundwork.errors import CatalogError
 from groundwork.mail_address import MailAddress
@@ -315,8 +316,8 @@ def load_source(file: Path) -> AnySource:
         CatalogError: naming file, place, mistake and a guess.
     """
     try:
-        entry = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+        entry = read_yaml(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{file}:{mark.line + 1}" if mark else str(file)
         problem = getattr(error, "problem", None) or "cannot be read"

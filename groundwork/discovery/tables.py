@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from groundwork.catalog import PostgresSource
 from groundwork.catalog.mistakes import first_mistake
+from groundwork.catalog.yaml_text import read_yaml
 from groundwork.discovery.drafting import PERSONAL, head
 from groundwork.discovery.fitting import catalog_type, stream_names
 from groundwork.discovery.relations import Column, Relation, relations, unreadable
@@ -132,7 +133,7 @@ class _Draft:
     def leave_out_refused(self, sql: Connection, version: int, slots: Collection[str]) -> None:
         """Hold the draft against the catalog's rules and against those of the set-up and of every run."""
         while self._streams:
-            entry = _entry(yaml.safe_load(self._body()), self.source)
+            entry = _entry(read_yaml(self._body()), self.source)
             refused = plan(sql, entry, version, slots).left_out
             if not refused:
                 return

@@ -182,6 +182,9 @@ class Warehouse(Protocol):
     def widen(self, table: str, columns: Mapping[str, str]) -> None:
         """Make a landing table, or add what it lacks; nothing is ever dropped or altered."""
 
+    def widen_all(self, tables: Mapping[str, Mapping[str, str]]) -> None:
+        """Do the same for many tables, and ask the catalogue once."""
+
     def loaded(self, source: str) -> int:
         """Number of the newest batch in the ledger, 0 when there is none."""
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -120,21 +121,38 @@ class DuckDB:
         return [name for (name,) in found]
 
     def widen(self, table: str, columns: Mapping[str, str]) -> None:  # noqa: D102
-        present = {_folded(name) for name in self.columns(LANDING, table)}
+        self.widen_all({table: columns})
+
+    def widen_all(self, tables: Mapping[str, Mapping[str, str]]) -> None:  # noqa: D102
+        there = self._landing()
+        for table, columns in tables.items():
+            self._widen(table, columns, there.get(table, set()))
+
+    def _widen(self, table: str, columns: Mapping[str, str], present: Collection[str]) -> None:
+        lacking: dict[str, str] = {}
+        for column in columns:
+            if _folded(column) not in present:
+                # Batches that are landed together may bring names that are one to DuckDB: the first counts.
+                lacking.setdefault(_folded(column), column)
         name = f"{LANDING}.{quoted(table)}"
-        # Batches that are landed together may bring names that are one to DuckDB: the first counts.
-        first = {_folded(column): column for column in reversed(list(columns))}
-        columns = {column: kind for column, kind in columns.items() if first[_folded(column)] == column}
         with self._told():
             if not present:
-                body = ", ".join(f"{quoted(c)} {_declared(c, kind)}" for c, kind in columns.items())
+                body = ", ".join(f"{quoted(c)} {_declared(c, columns[c])}" for c in lacking.values())
                 self.connection.execute(f"create schema if not exists {LANDING}")
                 self.connection.execute(f"create table {name} ({body})")
                 return
-            for column, kind in columns.items():
-                if _folded(column) not in present:
-                    self.connection.execute(f"alter table {name} add column {quoted(column)} {_TYPES[kind]}")
-                    log.info("widened table=%s column=%s", table, column)
+            for column in lacking.values():
+                kind = _TYPES[columns[column]]
+                self.connection.execute(f"alter table {name} add column {quoted(column)} {kind}")
+                log.info("widened table=%s column=%s", table, column)
+
+    def _landing(self) -> dict[str, set[str]]:
+        """Columns of all tables in landing, as DuckDB compares names; it reads the whole catalogue."""
+        found = self.query(
+            "select table_name, list(column_name) from duckdb_columns()"
+            f" where schema_name = '{LANDING}' and database_name = current_database() group by table_name"
+        )
+        return {table: set(map(_folded, columns)) for table, columns in found}
 
     def loaded(self, source: str) -> int:  # noqa: D102
         if not self.columns(LANDING, LEDGER):
@@ -236,11 +254,12 @@ class DuckDB:
         )
 
     def forget(self, source: str, tables: Sequence[str]) -> None:  # noqa: D102
+        there = self._landing()
         with self._told(), self._transaction():
             for table in tables:
-                if self.columns(LANDING, table):
+                if table in there:
                     self.connection.execute(f"delete from {LANDING}.{quoted(table)}")
-            if self.columns(LANDING, LEDGER):
+            if LEDGER in there:
                 self.connection.execute(f"delete from {LANDING}.{LEDGER} where source = ?", [source])
 
     def tables(self, schema: str) -> list[str]:  # noqa: D102
@@ -257,15 +276,11 @@ class DuckDB:
     def digest(  # noqa: D102
         self, schema: str, table: str, leave_out: Collection[str], after: str = ""
     ) -> Digest:
-        described = self.query(
-            "select column_name, data_type from duckdb_columns()"
-            " where schema_name = ? and table_name = ? and database_name = current_database()",
-            [schema, table],
-        )
+        relation = f"{quoted(schema)}.{quoted(table)}"
+        described = self.query("select name, type from pragma_table_info(?)", [relation])
         counted = {name: type_ for name, type_ in described if name not in leave_out}
         kinds = {name: kind_of(f"{schema}.{table}.{name}", type_) for name, type_ in counted.items()}
         where, parameters = ("_batch_id > ?", [after]) if after else ("", [])
-        relation = f"{quoted(schema)}.{quoted(table)}"
         return digest_of(self.query(digest_sql(DIALECT, relation, kinds, where), parameters)[0])
 
     @contextmanager
@@ -321,6 +336,7 @@ def _replaced(batches: Sequence[LandingBatch]) -> dict[str, list[str]]:
     return tables
 
 
+@lru_cache(maxsize=10_000)
 def _folded(name: str) -> str:
     """A name as DuckDB compares it: only ASCII letters are the same in both cases."""
     return "".join(letter.lower() if letter.isascii() else letter for letter in name)

@@ -91,6 +91,10 @@ class Snowflake:
             present[_folded(name)] = stored_name(name)
             log.info("widened table=%s column=%s", table, name)
 
+    def widen_all(self, tables: Mapping[str, Mapping[str, str]]) -> None:  # noqa: D102
+        for table, columns in tables.items():
+            self.widen(table, columns)
+
     def loaded(self, source: str) -> int:  # noqa: D102
         if stored_name(LEDGER) not in self._landing():
             return 0

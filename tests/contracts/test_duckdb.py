@@ -8,15 +8,19 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
 
 from groundwork.errors import WarehouseError
+from groundwork.load import prepare
 from groundwork.settings import Settings
-from groundwork.warehouses import open_warehouse
-from groundwork.warehouses.duckdb import open_duckdb, writer_lock
+from groundwork.warehouses import TEXT, open_warehouse
+from groundwork.warehouses.duckdb import DuckDB, open_duckdb, writer_lock
+from tests.capture import entry
 
 
 def in_a_process(file: Path, body: str) -> subprocess.Popen[str]:
@@ -121,3 +125,40 @@ def test_duckdb_is_the_warehouse_unless_the_settings_say_otherwise(tmp_path: Pat
     with open_warehouse(Settings(home=tmp_path), who="a test") as warehouse:
         assert warehouse.query("select 1") == [(1,)]
     assert (tmp_path / "warehouse.duckdb").exists()
+
+
+class Counting(DuckDB):
+    """Counts its questions to the catalogue."""
+
+    questions = 0
+
+    def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        self.questions += "duckdb_columns" in sql
+        return super().query(sql, parameters)
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_the_catalogue_is_asked_once_however_many_tables_there_are(tmp_path: Path, again: bool) -> None:
+    few = entry({"t0": ("public.t0", ["id"])})
+    many = entry({f"t{n}": (f"public.t{n}", ["id"]) for n in range(30)})
+    asked = []
+    for number, source in enumerate((few, many)):
+        file = tmp_path / f"{number}.duckdb"
+        if again:
+            with open_duckdb(file, who="a test") as warehouse:
+                prepare([source], warehouse)
+        with open_duckdb(file, who="a test") as opened:
+            counting = Counting(opened.connection, file)
+            prepare([source], counting)
+            prepare([source], counting)
+            counting.forget(source.source, [f"{source.source}__{stream}" for stream in source.streams])
+            asked.append(counting.questions)
+    assert asked == [3, 3]
+
+
+def test_a_column_is_added_once_however_it_is_spelled(tmp_path: Path) -> None:
+    with open_duckdb(tmp_path / "warehouse.duckdb", who="a test") as warehouse:
+        warehouse.widen("t", {"a": TEXT, "A": TEXT})
+        warehouse.widen("t", {"B": TEXT})
+        warehouse.widen("t", {"b": TEXT, "a": TEXT})
+        assert warehouse.columns("landing", "t") == ["a", "B"]

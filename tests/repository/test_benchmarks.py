@@ -78,7 +78,7 @@ def test_a_target_that_was_missed_is_said_to_be_missed() -> None:
 @pytest.mark.slow
 def test_a_tiny_run_measures_and_checks_ours(tmp_path: Path) -> None:
     words = ["--rounds", "1", "--scale", "0.002", "--only", "groundwork", "--home", str(tmp_path)]
-    for bench in ("cdc", "snapshot", "idle"):
+    for bench in ("cdc", "snapshot", "idle", "tables"):
         done = benchmarks(bench, *words)
         assert done.returncode == 0, done.stderr
         assert "| **groundwork** | 1 |" in done.stdout
