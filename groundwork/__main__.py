@@ -68,6 +68,11 @@ def _parser() -> argparse.ArgumentParser:
     discover.add_argument("--openapi", default="", help="file or URL of an API's OpenAPI document")
     discover.add_argument("--url", default="", help="an API's endpoint that lists records, to look at")
     discover.add_argument("--header", default="", help="header for the API's token, if not a bearer's")
+    discover.add_argument("--user", default="", help="name for Basic auth; the secret is its password")
+    told = "auth of any other kind, as the catalog writes it: '{kind: session_login, …}'"
+    discover.add_argument("--auth", default="", help=told)
+    told = "more headers, as the catalog writes them: '{X-App: {secret: app-key}}'"
+    discover.add_argument("--headers", default="", help=told)
     doctor = add("doctor", _doctor, "look at bucket, warehouse and sources; say what is wrong")
     doctor.add_argument("--sql", action="store_true", help="print the SQL that a PostgreSQL source lacks")
     doctor.add_argument("source", nargs="?", default="", help="with --sql: of this source only")
@@ -191,18 +196,42 @@ def _discover_api(options: argparse.Namespace) -> int:
     from groundwork.discovery.openapi import discover_openapi, read_document
     from groundwork.discovery.rest import discover_url
 
-    auth: dict[str, Any] = {"kind": "none"}
-    if options.secret:
-        token = {"token": {"secret": options.secret}}
-        auth = {"kind": "bearer", **token}
-        if options.header:
-            auth = {"kind": "api_key", "name": options.header, **token}
     if options.openapi:
         draft = discover_openapi(read_document(options.openapi), options.source, options.openapi)
     else:
-        draft = discover_url(options.url, options.source, resolve_from_environment, auth)
+        headers = _mapping("--headers", options.headers)
+        auth = _auth_of(options)
+        draft = discover_url(options.url, options.source, resolve_from_environment, auth, headers)
     print(draft, end="")
     return 0
+
+
+def _auth_of(options: argparse.Namespace) -> dict[str, Any]:
+    """How the API knows us, as the catalog writes it."""
+    if options.auth:
+        return _mapping("--auth", options.auth)
+    if not options.secret:
+        return {"kind": "none"}
+    named = {"secret": options.secret}
+    if options.user:
+        return {"kind": "basic", "username": options.user, "password": named}
+    if options.header:
+        return {"kind": "api_key", "name": options.header, "token": named}
+    return {"kind": "bearer", "token": named}
+
+
+def _mapping(option: str, text: str) -> dict[str, Any]:
+    import yaml
+
+    try:
+        said = yaml.safe_load(text) if text else {}
+    except yaml.YAMLError:
+        said = None
+    if isinstance(said, dict):
+        return said
+    raise CatalogError(
+        f"discover: {option}", "is no YAML mapping", fix="write it as the catalog does: '{kind: …}'"
+    )
 
 
 def _doctor(options: argparse.Namespace) -> int:

@@ -29,6 +29,7 @@ from groundwork.catalog.names import NAME, RESERVED_SOURCES, alike, column_probl
 from groundwork.catalog.postgres import PostgresConnection
 from groundwork.catalog.postgres import SlotLag as SlotLag
 from groundwork.catalog.rest import RestConnection, RestDeletions, RestEndpoint, check_parents
+from groundwork.catalog.undecided import undecided
 from groundwork.catalog.yaml_text import read_yaml
 from groundwork.durations import Duration
 from groundwork.errors import CatalogError
@@ -332,6 +333,12 @@ def load_source(file: Path) -> AnySource:
             f"'{kind}' is not a kind of source ({', '.join(known)})",
             fix=guess(str(kind), known).removeprefix(". "),
         )
+    if left := list(undecided(entry)):
+        (place, why), others = left[0], ", ".join(place for place, _ in left[1:])
+        raise CatalogError(
+            f"{file}: {place}", "is not decided", why=f"the draft says: {why}",
+            fix="write what is right" + (f"; so for {others}" if others else ""),
+        )  # fmt: skip
     try:
         source = _KINDS[kind].model_validate(entry)
     except ValidationError as error:

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from groundwork.catalog.names import column_problem
+from groundwork.catalog.undecided import MARK
 
 Path = tuple[str, ...]
 
@@ -50,7 +51,6 @@ NEXT_LINK = {
     "nextlink",
     "@odata.nextlink",
     "next_page_url",
-    "href",
 }
 MORE = {"has_more", "hasmore", "has_next", "hasnext", "more", "hasnextpage", "has_next_page"}
 TOTAL = {
@@ -78,6 +78,14 @@ class Guess:
 
     value: Any
     why: str
+
+
+@dataclass(frozen=True)
+class Undecided:
+    """A value that only a person can say; `check` refuses the draft until it is said."""
+
+    why: str
+    """What is not known, and what to write."""
 
 
 def named(path: Path) -> str:
@@ -153,24 +161,37 @@ def head(source: str, kind: str, written: str, connection: Mapping[str, Any]) ->
     }
 
 
-def page(source: str, connection: Mapping[str, Any], streams: Mapping[str, Any], notes: Sequence[str]) -> str:
+def key(column: str, why: str) -> Guess | Undecided:
+    """The primary key: the column that looks like one, or the question for it."""
+    if column:
+        return Guess([column], why)
+    return Undecided(f"{why}; write the key as [column, …], or [] if records have none")
+
+
+def page(
+    source: str, connection: Mapping[str, Any], streams: Mapping[str, Any], notes: Sequence[str],
+    written: str = "JSON over HTTP",
+) -> str:  # fmt: skip
     """A page of the catalog as YAML; what is guessed is marked ``# guess:``."""
-    whole = head(source, "rest", "JSON over HTTP", connection) | {"streams": streams}
+    whole = head(source, "rest", written, connection) | {"streams": streams}
     said = [
         "Drafted by `python -m groundwork discover`. Look at every guess and take its mark away, say what",
-        "TODO stands for, and take out streams and columns that nobody needs.",
+        "TODO stands for (`check` refuses the page while paging, auth or key is one), and take out streams",
+        "and columns that nobody needs.",
         *notes,
     ]
     return "".join(f"# {line}\n" for line in said) + "".join(_lines(whole, ""))
 
 
-_FLOW = {"owner", "auth", "paging", "cursor"}
+_FLOW = {"owner", "auth", "headers", "paging", "cursor"}
 
 
 def _lines(entry: Mapping[str, Any], indent: str) -> Iterable[str]:
     for key, value in entry.items():
         why = f"  # guess: {value.why}" if isinstance(value, Guess) else ""
         plain = value.value if isinstance(value, Guess) else value
+        if isinstance(value, Undecided):
+            plain = f"{MARK}: {value.why}"
         if isinstance(plain, Mapping) and plain and not why and key not in _FLOW:
             yield f"{indent}{_flow(key)}:\n"
             yield from _lines(plain, indent + "  ")

@@ -13,10 +13,9 @@ from urllib.request import Request, urlopen
 
 import msgspec
 import yaml
-from yarl import URL
 
-from groundwork.discovery import drafting
-from groundwork.discovery.drafting import Guess
+from groundwork.discovery import drafting, openapi_connection
+from groundwork.discovery.drafting import Guess, Undecided
 from groundwork.discovery.drafting import Path as Place
 from groundwork.errors import SourceError
 
@@ -86,13 +85,16 @@ class Document:
         kind = next((one for one in content if "json" in one), None)
         return self.follow(content[kind].get("schema") if kind else answer.get("schema"))
 
-    def records(self, schema: Mapping[str, Any]) -> tuple[Place, dict[str, Any]] | None:
-        """Path to the array of objects in an answer, and the schema of one of them."""
-        for path, part in self.parts(schema):
-            item = self.follow(part.get("items"))
-            if item.get("properties"):
-                return path, item
-        return None
+    def lists(self, schema: Mapping[str, Any]) -> list[tuple[Place, dict[str, Any]]]:
+        """Path to each array of objects in an answer, and the schema of one of them."""
+        found = [(path, self.follow(part.get("items"))) for path, part in self.parts(schema)]
+        return [(path, item) for path, item in found if item.get("properties")]
+
+    def linked(self, operation: Mapping[str, Any]) -> bool:
+        """Whether an operation answers with a ``Link`` header."""
+        answers = operation.get("responses") or {}
+        headers = [self.follow(one).get("headers") or {} for one in answers.values()]
+        return any(name.lower() == "link" for one in headers for name in one)
 
     def parts(self, schema: Mapping[str, Any], path: Place = ()) -> Iterator[tuple[Place, dict[str, Any]]]:
         """A schema and those within it, to the third level, the outer ones first."""
@@ -124,16 +126,16 @@ def discover_openapi(text: str, source: str, origin: str) -> str:
         operation = document.follow(document.follow(item).get("get"))
         if not operation:
             continue
-        found = document.records(document.listing(operation))
-        if found is None or "{" in path:
-            left_out += found is not None
+        found = document.lists(document.listing(operation))
+        if not found or "{" in path:
+            left_out += bool(found)
             continue
         shared = document.follow(item).get("parameters") or []
         name = drafting.stream_name(path)
         while name in streams:
             name = f"{name[:38]}_x"
         parameters = [document.follow(one) for one in [*shared, *(operation.get("parameters") or [])]]
-        streams[name] = _stream(document, path, operation, parameters, name, *found)
+        streams[name] = _stream(document, path, operation, parameters, name, found)
     if not streams:
         raise SourceError(
             origin, "no path of this document lists records",
@@ -141,13 +143,15 @@ def discover_openapi(text: str, source: str, origin: str) -> str:
             fix="draft from the API itself: discover --url",
         )  # fmt: skip
     notes = [f"Left out: {left_out} lists below another record, which have a parameter in their path."]
-    return drafting.page(source, _connection(document, source, origin), streams, notes if left_out else [])
+    connection = openapi_connection.connection(document.top, document.follow, source, origin)
+    return drafting.page(source, connection, streams, notes if left_out else [])
 
 
 def _stream(
     document: Document, path: str, operation: Mapping[str, Any], parameters: list[dict[str, Any]],
-    name: str, records: Place, item: Mapping[str, Any],
+    name: str, lists: list[tuple[Place, dict[str, Any]]],
 ) -> dict[str, Any]:  # fmt: skip
+    (records, item), why = _records_of(lists, name)
     columns = _columns(document, item)
     key = drafting.key_of(columns, name)
     asked = [str(one.get("name")) for one in parameters if one.get("in") == "query"]
@@ -157,16 +161,64 @@ def _stream(
         "endpoint": path,
         "description": str(operation.get("summary") or operation.get("description") or "")[:200],
         "replication": "full_table",
-        "primary_key": Guess([key] if key else [], "by its name" if key else "no column looks like one"),
-        "records": Guess(drafting.named(records), "the first array of objects in the answer"),
+        "primary_key": drafting.key(key, "by its name" if key else "no property looks like a key"),
+        "records": Guess(drafting.named(records), why) if why else _which(lists),
     }
     if changed and since:
         stream["replication"] = Guess("incremental", f"'{since}' asks for what changed")
         stream["cursor"] = Guess({"field": changed, "parameter": since}, "by their names")
     paging = _paging(document, document.listing(operation), asked)
-    if paging:
-        stream["paging"] = Guess(paging, "by the names of parameters and properties")
+    if not paging and document.linked(operation):
+        paging = {"kind": "header_link"}
+    named = "by the names of parameters, properties and headers"
+    stream["paging"] = Guess(paging, named) if paging else _no_paging(asked, key)
     return stream | {"columns": columns}
+
+
+_USUAL = (
+    "data", "items", "results", "records", "value", "values", "entries", "rows", "content", "list", "hits"
+)  # fmt: skip
+"""Names of the array of records."""
+_BESIDE = {
+    "links", "link", "sort", "sorts", "sorting", "order", "orderby", "filters", "filter", "errors",
+    "warnings", "facets", "included", "meta",
+}  # fmt: skip
+"""Names of arrays of objects that stand beside records."""
+
+
+def _records_of(
+    lists: list[tuple[Place, dict[str, Any]]], stream: str
+) -> tuple[tuple[Place, dict[str, Any]], str]:
+    """The array that holds the records, and why; "" when several might."""
+    own = [one for one in lists if not one[0] or drafting.stream_name(one[0][-1]) == stream]
+    usual = [one for one in lists if one[0] and one[0][-1].lower() in _USUAL]
+    other = [one for one in lists if not one[0] or one[0][-1].lower() not in _BESIDE]
+    for found, why in ((own, "named like the path"), (usual, "by its name"), (other, "the only such array")):
+        if len(found) == 1:
+            return found[0], why
+    return (other or lists)[0], ""
+
+
+def _which(lists: list[tuple[Place, dict[str, Any]]]) -> Undecided:
+    paths = ", ".join(drafting.named(path) for path, _ in lists)
+    return Undecided(f"several arrays of objects might hold the records ({paths}); write the path of one")
+
+
+def _no_paging(asked: list[str], key: str) -> Undecided:
+    known = {one for names in drafting.PARAMETERS.values() for one in names} - set(
+        drafting.PARAMETERS["since"]
+    )
+    likely = [name for name in asked if name.lower() in known]
+    way = "or write {kind: single_page} if the endpoint gives everything at once"
+    if not likely:
+        return Undecided(f"nothing in the document says how pages follow; see the API's manual, {way}")
+    if begins := drafting.first_of(asked, drafting.PARAMETERS["cursor"]):
+        last = f"{{kind: cursor, parameter: {begins}, last_field: {key or '…'}}}"
+        way = f"perhaps {last} where it is the last record's"
+    return Undecided(
+        f"the parameters {', '.join(likely)} look like paging, but no property of the answer says what "
+        f"follows; {way}"
+    )
 
 
 def _columns(document: Document, item: Mapping[str, Any]) -> dict[str, Any]:
@@ -208,42 +260,7 @@ def _paging(document: Document, schema: Mapping[str, Any], asked: list[str]) -> 
     offset = drafting.first_of(asked, drafting.PARAMETERS["offset"])
     if offset and size:
         return {"kind": "offset", "parameter": offset, **beside}
-    if link := at(sorted(drafting.NEXT_LINK)):
+    nested = [path for path in leaves if path[-1].lower() in ("href", "url") and path[-2:-1] == ("next",)]
+    if link := at(sorted(drafting.NEXT_LINK)) or next(map(drafting.named, nested), ""):
         return {"kind": "json_link", "next": link, **beside}
-    return {}
-
-
-def _connection(document: Document, source: str, origin: str) -> dict[str, Any]:
-    top = document.top
-    servers = top.get("servers") or [{}]
-    url = str(servers[0].get("url") or "")
-    if "host" in top:
-        url = f"{(top.get('schemes') or ['https'])[0]}://{top['host']}{top.get('basePath', '')}"
-    if "://" not in url:
-        url = str(URL(origin).join(URL(url))) if "://" in origin else f"https://api.example.com{url}"
-    schemes = top.get("securityDefinitions") or (top.get("components") or {}).get("securitySchemes") or {}
-    auths = [auth for scheme in schemes.values() if (auth := _auth(document.follow(scheme), source))]
-    auth = auths[0] if auths else {"kind": "none"}
-    why = "the first of the document's security schemes" if auths else "the document names none we know"
-    return {"base_url": Guess(url.rstrip("/"), "the first server"), "auth": Guess(auth, why)}
-
-
-def _auth(scheme: Mapping[str, Any], source: str) -> dict[str, Any]:
-    name = source.replace("_", "-")
-    kind, token = scheme.get("type"), {"secret": f"{name}-token"}
-    if kind == "apiKey" and scheme.get("in") in ("header", "query"):
-        return {"kind": "api_key", "in": scheme["in"], "name": scheme.get("name"), "token": token}
-    if kind == "basic" or (kind == "http" and str(scheme.get("scheme")).lower() == "basic"):
-        user = {"variable": f"{name}-user"}
-        return {"kind": "basic", "username": user, "password": {"secret": f"{name}-password"}}
-    if kind == "http":
-        return {"kind": "bearer", "token": token}
-    flow = (scheme.get("flows") or {}).get("clientCredentials")
-    if kind == "oauth2" and flow:
-        return {
-            "kind": "oauth2_client_credentials",
-            "token_url": flow.get("tokenUrl"),
-            "client_id": {"variable": f"{name}-client-id"},
-            "client_secret": {"secret": f"{name}-client-secret"},
-        }
     return {}

@@ -8,42 +8,34 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from pathlib import Path as FilePath
 from typing import Any
 
 import msgspec
+from pydantic import ValidationError
 from yarl import URL
 
 from groundwork.catalog import RestSource, RestStream
+from groundwork.catalog.mistakes import first_mistake
 from groundwork.discovery import drafting
-from groundwork.discovery.drafting import Guess, Path
-from groundwork.errors import AnswerUnusable, SourceError
-from groundwork.settings import Resolve
+from groundwork.discovery.drafting import Guess, Undecided
+from groundwork.discovery.sampling import LONGEST, Sample, parts, sample_of, type_of_texts
+from groundwork.errors import CatalogError, SourceError
+from groundwork.settings import KeepInDirectory, Resolve
 from groundwork.sources.rest.auth import Access, Lookup, open_access
 from groundwork.sources.rest.background import BackgroundLoop
 from groundwork.sources.rest.contents import Contents
+from groundwork.sources.rest.credentials import open_credential
 from groundwork.sources.rest.gate import problem_of
 from groundwork.sources.rest.paging import Pager
-from groundwork.sources.rest.transport import Answer, Client, CutOff, Request
+from groundwork.sources.rest.transport import Client, CutOff, Request
 
 _SECRET = re.compile(r"(?i)token|secret|passw|signature|(^|[_-])sig$|(api|access)[_-]?key|^key$|auth")
 
-_LONGEST = 2000
-"""Records that are looked at, at most, of each page."""
 
-
-@dataclass(frozen=True)
-class Sample:
-    """What the first page showed."""
-
-    answer: Answer
-    top: Any
-    records: Path
-    items: list[Any]
-    """The records of the first page."""
-
-
-def discover_url(url: str, source: str, resolve: Resolve, auth: Mapping[str, Any]) -> str:
+def discover_url(
+    url: str, source: str, resolve: Resolve, auth: Mapping[str, Any], headers: Mapping[str, Any]
+) -> str:
     """Draft ``catalog/<source>.yml`` for one endpoint.
 
     Args:
@@ -51,8 +43,10 @@ def discover_url(url: str, source: str, resolve: Resolve, auth: Mapping[str, Any
         source: name for the new source.
         resolve: looks named values up.
         auth: how the API knows us, as the catalog writes it.
+        headers: more headers, as the catalog writes them.
 
     Raises:
+        CatalogError: when ``auth`` or ``headers`` are not as the catalog writes them.
         SourceError: when it cannot be read, or its answer holds no records.
     """
     if problem := problem_of(url):
@@ -66,67 +60,55 @@ def discover_url(url: str, source: str, resolve: Resolve, auth: Mapping[str, Any
         )  # fmt: skip
     endpoint, base = asked.path, str(asked.origin())
     query = {name: value for name, value in asked.query.items() if not _is_paging(name)}
-    entry = _entry(source, base, auth, endpoint)
+    connection = {"base_url": base, "auth": dict(auth), **({"headers": dict(headers)} if headers else {})}
+    entry = _entry(source, connection, endpoint)
     where = f"source '{source}'"
     lookup = Lookup(resolve)
     access = open_access(entry.connection, lookup, where)
     with BackgroundLoop() as loop:
-        client = loop.run(_open(entry, access))
+        client = loop.run(_open(entry, access, lookup, where))
         try:
-            sample = loop.run(client.ask(Request(asked, f"{where}, page 1"), lambda one: _sample(one, where)))
+            request = Request(asked, f"{where}, page 1")
+            sample = loop.run(client.ask(request, lambda one: sample_of(one, where)))
             stream: dict[str, Any] = {
                 "endpoint": endpoint,
                 "replication": "full_table",
                 "records": drafting.named(sample.records),
+                **sample.written,
                 "parameters": query,
                 "columns": {},
             }
-            paging, why, more = _tried(loop, client, access, stream, sample, asked, where)
+            paging, more = _tried(loop, client, access, stream, sample, asked, where)
         finally:
             loop.run(client.close())
-    return _written(source, base, auth, stream, sample, paging, why, more)
+    return _written(source, connection, stream, sample, paging, more)
 
 
-async def _open(entry: RestSource, access: Access) -> Client:
-    return Client(entry.source, entry.connection, access)
+async def _open(entry: RestSource, access: Access, lookup: Lookup, where: str) -> Client:
+    client = Client(entry.source, entry.connection, access)
+    client.credential = open_credential(entry, access, lookup, KeepInDirectory(), where)(client)
+    return client
 
 
-def _entry(source: str, base: str, auth: Mapping[str, Any], endpoint: str) -> RestSource:
-    return RestSource.model_validate(
+def _entry(source: str, connection: Mapping[str, Any], endpoint: str) -> RestSource:
+    gentle = {**connection, "retries": 1, "max_wait_seconds": 60}
+    try:
+        return RestSource.model_validate(
         {
             "source": source, "kind": "rest", "priority": 1, "questions": ["?"], "requested_by": ["?"],
             "owner": {"name": "?", "email": "todo@example.com"}, "format": "JSON", "history": "?",
             "update_every": "1 hour",
-            "connection": {"base_url": base, "auth": auth, "retries": 1, "max_wait_seconds": 60},
+            "connection": gentle,
             "streams": {
                 "records": {"endpoint": endpoint, "replication": "full_table", "columns": {}}
             },
         }
-    )  # fmt: skip
-
-
-def _sample(answer: Answer, where: str) -> Sample:
-    try:
-        top = msgspec.json.decode(answer.body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        top = None
-    arrays = [(path, value) for path, value in _parts(top) if isinstance(value, list) and value]
-    lists = [(path, value) for path, value in arrays if all(isinstance(one, dict) for one in value)]
-    if not lists:
-        raise AnswerUnusable(
-            where, f"the answer ({answer.status}, {answer.content_type or 'no type'}) holds no records",
-            why="they are an array of objects, not empty, at most three levels deep",
-            fix="check the address and the secret; name an endpoint that lists something",
         )  # fmt: skip
-    path, items = max(lists, key=lambda found: (len(found[1]), -len(found[0])))
-    return Sample(answer, top, path, items[:_LONGEST])
-
-
-def _parts(top: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
-    yield path, top
-    if isinstance(top, dict) and len(path) < 3:
-        for name, inner in top.items():
-            yield from _parts(inner, (*path, name))
+    except ValidationError as error:
+        where, what = first_mistake(FilePath("discover"), RestSource, error)
+    raise CatalogError(
+        where, what, fix="write --auth and --headers as the catalog does, see docs/rest-sources.md"
+    )
 
 
 def _is_paging(name: str) -> bool:
@@ -138,8 +120,8 @@ def _is_paging(name: str) -> bool:
 def _tried(
     loop: BackgroundLoop, client: Client, access: Access, stream: dict[str, Any], sample: Sample,
     asked: URL, where: str,
-) -> tuple[dict[str, Any], str, list[Any]]:  # fmt: skip
-    """The paging that leads to a second page, why we think so, and that page's records."""
+) -> tuple[Guess | Undecided, list[Any]]:  # fmt: skip
+    """The paging that leads to a second page, and that page's records."""
     for paging, why in _candidates(sample, asked):
         tried = RestStream.model_validate({**stream, "paging": paging, "parameters": dict(asked.query)})
         contents, pager = Contents(tried), Pager(tried, access, where)
@@ -153,9 +135,27 @@ def _tried(
         except (SourceError, CutOff):
             continue
         if second.records and second.data != first.data and second.records[0] != first.records[0]:
-            records = [msgspec.json.decode(record) for record in second.records[:_LONGEST]]
-            return paging, f"{why}; page 2 held other records", records
-    return {"kind": "single_page"}, "no way to a second page was found", []
+            records = [msgspec.json.decode(record) for record in second.records[:LONGEST]]
+            return Guess(paging, f"{why}; page 2 held other records"), records
+    return _without_a_second_page(sample), []
+
+
+def _without_a_second_page(sample: Sample) -> Guess | Undecided:
+    """One page is all there is only where the API counts as many records."""
+    count = len(sample.items)
+    counts = {
+        drafting.named(path): value
+        for path, value in parts(sample.top)
+        if path and path[-1].lower() in drafting.TOTAL - {"count"} and type(value) is int
+    }
+    total = next((path for path, value in counts.items() if value == count), "")
+    if total and count < LONGEST:
+        return Guess({"kind": "single_page", "total": total}, f"the API counts {count}, and as many came")
+    said = next((f", and '{path}' says {value}" for path, value in counts.items()), "")
+    return Undecided(
+        f"the first page has {count} records{said}, and no way to a second one was found; look for paging in "
+        "the API's manual, or write {kind: single_page} if the endpoint gives everything at once"
+    )
 
 
 def _candidates(sample: Sample, asked: URL) -> Iterator[tuple[dict[str, Any], str]]:
@@ -165,12 +165,13 @@ def _candidates(sample: Sample, asked: URL) -> Iterator[tuple[dict[str, Any], st
         yield {"kind": "header_link", **beside}, "the answer has a Link header"
     envelope = [
         (path, value)
-        for path, value in _parts(sample.top)
+        for path, value in parts(sample.top)
         if path and path[: len(sample.records)] != sample.records and isinstance(value, str | int)
     ]
     for path, value in envelope:
         name, link = path[-1].lower(), str(value)
-        if name in drafting.NEXT_LINK and link.startswith(("http", "/", "?")):
+        nested = name in ("href", "url", "uri") and len(path) > 1 and path[-2].lower() == "next"
+        if (name in drafting.NEXT_LINK or nested) and link.startswith(("http", "/", "?")):
             yield {"kind": "json_link", "next": drafting.named(path), **beside}, "it holds a link"
     given = drafting.first_of(asked.query, drafting.PARAMETERS["cursor"])
     for path, value in envelope:
@@ -203,7 +204,7 @@ def _beside(sample: Sample, asked: URL) -> dict[str, Any]:
     size = drafting.first_of(asked.query, drafting.PARAMETERS["size"])
     if size and asked.query[size].isdigit() and int(asked.query[size]) > 0:
         beside |= {"size_parameter": size, "size": int(asked.query[size])}
-    for path, value in _parts(sample.top):
+    for path, value in parts(sample.top):
         name = path[-1].lower() if path else ""
         if name in drafting.MORE and isinstance(value, bool):
             beside["more"] = drafting.named(path)
@@ -214,32 +215,42 @@ def _beside(sample: Sample, asked: URL) -> dict[str, Any]:
 
 
 def _written(
-    source: str, base: str, auth: Mapping[str, Any], stream: dict[str, Any], sample: Sample,
-    paging: dict[str, Any], why: str, more: list[Any],
+    source: str, connection: Mapping[str, Any], stream: dict[str, Any], sample: Sample,
+    paging: Guess | Undecided, more: list[Any],
 ) -> str:  # fmt: skip
     records = [*sample.items, *more]
-    columns = _columns(records)
+    columns = _columns(records, as_texts=sample.written.get("format") == "csv")
     name = drafting.stream_name(stream["endpoint"])
     key = drafting.key_of(columns, name)
-    distinct = len({str(one.get(key)) for one in records}) == len(records) if key else False
+    why = f"in none of {len(records)} records twice" if key else "no column looks like a key"
+    if key and len({str(one.get(key)) for one in records}) < len(records):
+        key, why = "", f"'{key}' looks like a key, but stands in several records"
     changed = drafting.first_of(columns, drafting.CHANGED)
     replication = f"incremental would go by '{changed}'; which parameter asks since?" if changed else ""
     drafted: dict[str, Any] = {
         "endpoint": stream["endpoint"],
         "description": "",
         "replication": Guess("full_table", replication) if replication else "full_table",
-        "primary_key": Guess([key], f"in none of {len(records)} records twice")
-        if distinct
-        else Guess([], "no column looks like one"),
-        "records": Guess(stream["records"], f"{len(sample.items)} objects on the first page"),
-        **({"parameters": stream["parameters"]} if stream["parameters"] else {}),
-        "paging": Guess(paging, why),
-        "columns": columns,
+        "primary_key": drafting.key(key, why),
     }
-    return drafting.page(source, {"base_url": base, "auth": dict(auth)}, {name: drafted}, [])
+    if sample.written:
+        drafted |= {word: Guess(value, "by the first page") for word, value in sample.written.items()}
+    else:
+        drafted["records"] = Guess(stream["records"], f"{len(sample.items)} objects on the first page")
+    if stream["parameters"]:
+        drafted["parameters"] = stream["parameters"]
+    drafted |= {"paging": paging, "columns": columns}
+    left = sorted({one for record in records for one in record if not drafting.usable(one)})
+    notes = (
+        [f"Left out: the fields {', '.join(map(repr, left))}, whose names no column can have."]
+        if left
+        else []
+    )
+    written = {"csv": "CSV over HTTP", "ndjson": "NDJSON over HTTP"}.get(sample.written.get("format", ""))
+    return drafting.page(source, connection, {name: drafted}, notes, written or "JSON over HTTP")
 
 
-def _columns(records: list[Any]) -> dict[str, Any]:
+def _columns(records: list[Any], *, as_texts: bool) -> dict[str, Any]:
     columns: dict[str, Any] = {}
     for name in dict.fromkeys(name for record in records for name in record):
         values = [record.get(name) for record in records]
@@ -252,5 +263,6 @@ def _columns(records: list[Any]) -> dict[str, Any]:
                     columns[column] = drafting.column(kind, column, drafting.named((name, inner)))
         elif drafting.usable(name):
             path = drafting.named((name,)) if "." in name else ""
-            columns[name] = drafting.column(drafting.type_of(values), name, path)
+            kind = type_of_texts([str(value) for value in values]) if as_texts else drafting.type_of(values)
+            columns[name] = drafting.column(kind, name, path)
     return columns

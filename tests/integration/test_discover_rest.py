@@ -67,10 +67,6 @@ def by_last_record(request: web.Request) -> web.Response:
     return answer({"data": cut(request, first), "has_more": first + 3 < len(BOOKS)})
 
 
-def whole(request: web.Request) -> web.Response:
-    return answer(BOOKS)
-
-
 def loaded(text: str, directory: Path, source: str = "library") -> Entry:
     file = directory / f"{source}.yml"
     file.write_text(text, encoding="utf-8")
@@ -88,7 +84,6 @@ def loaded(text: str, directory: Path, source: str = "library") -> Entry:
         (by_number, "?per_page=2", "page_number"),
         (by_offset, "", "offset"),
         (by_last_record, "", "cursor"),
-        (whole, "", "single_page"),
     ],
 )
 def test_what_is_drafted_from_two_pages_reads_the_whole(
