@@ -7,9 +7,10 @@ import os
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import BinaryIO
 
 from groundwork.bucket import StoredObject, changed
 from groundwork.errors import BucketError, KeyMissing, KeyTaken
@@ -69,15 +70,24 @@ class LocalBucket:
     def list(self, prefix: str) -> Iterator[StoredObject]:  # noqa: D102
         with self._told(prefix):
             below = self._path(prefix.rpartition("/")[0]) if "/" in prefix else self._directory
-            for path in below.rglob("*"):
+            for path in _files(below):
                 key = path.relative_to(self._directory).as_posix()
-                if key.startswith(prefix) and path.is_file() and not path.name.startswith(_DRAFT):
-                    state = path.stat()
-                    yield StoredObject(key, state.st_size, datetime.fromtimestamp(state.st_mtime, UTC))
+                if key.startswith(prefix) and not path.name.startswith(_DRAFT):
+                    with suppress(FileNotFoundError):  # deleted meanwhile
+                        state = path.stat()
+                        yield StoredObject(key, state.st_size, datetime.fromtimestamp(state.st_mtime, UTC))
 
     def delete(self, key: str) -> None:  # noqa: D102
         with self._told(key):
-            self._path(key).unlink(missing_ok=True)
+            place = self._path(key)
+            place.unlink(missing_ok=True)
+            for above in place.parents:  # a batch that was compacted leaves no empty directory
+                if above == self._directory:
+                    break
+                try:
+                    above.rmdir()
+                except OSError:
+                    break
 
     def purge(self, key: str) -> None:  # noqa: D102
         self.delete(key)
@@ -85,9 +95,10 @@ class LocalBucket:
     def remove_unfinished(self) -> int:  # noqa: D102
         removed = 0
         with self._told(""):
-            for draft in self._directory.rglob(f"{_DRAFT}*"):
+            for draft in _files(self._directory):
                 # The lock of `replace` holds no rows, and who waits for it must not lock another file.
-                removed += draft.name != _REPLACING and _removed_if_dead(draft)
+                ours = draft.name.startswith(_DRAFT) and draft.name != _REPLACING
+                removed += ours and _removed_if_dead(draft)
         return removed
 
     def _path(self, key: str) -> Path:
@@ -100,10 +111,9 @@ class LocalBucket:
     def _written(self, key: str, body: bytes | Path) -> Iterator[Path]:
         """A complete, durable draft beside the key's place."""
         target = self._path(key)
-        target.parent.mkdir(parents=True, exist_ok=True)
         draft = target.parent / f"{_DRAFT}{uuid.uuid4().hex}"
         try:
-            with draft.open("wb") as file:
+            with _opened(draft) as file:
                 fcntl.flock(file, fcntl.LOCK_EX)  # what nobody locks was left by a killed process
                 file.write(body.read_bytes() if isinstance(body, Path) else body)
                 file.flush()
@@ -130,6 +140,27 @@ class LocalBucket:
                 f"the directory refused ({error.strerror or type(error).__name__})",
                 fix="check free space and rights of the bucket's directory",
             ) from error
+
+
+def _files(below: Path) -> Iterator[Path]:
+    """All files below a directory; directories may be deleted meanwhile."""
+
+    def refused(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError | NotADirectoryError):
+            raise error
+
+    for place, _, names in os.walk(below, onerror=refused):
+        yield from (Path(place, name) for name in names)
+
+
+def _opened(draft: Path) -> BinaryIO:
+    """A new file; `delete` may take its empty directory away until it is there."""
+    for _ in range(100):
+        with suppress(FileNotFoundError):
+            draft.parent.mkdir(parents=True, exist_ok=True)
+            return draft.open("wb")
+    draft.parent.mkdir(parents=True, exist_ok=True)
+    return draft.open("wb")
 
 
 def _removed_if_dead(draft: Path) -> bool:

@@ -57,12 +57,13 @@ def run_sweep(options: argparse.Namespace) -> int:
             f" too young, {found.pending:,} are of a batch that may still be committed"
         )
     if options.yes:
-        _remove_temporary(bucket)
+        remove_temporary(bucket)
     return 0
 
 
-def _remove_temporary(bucket: Bucket) -> None:
+def remove_temporary(bucket: Bucket) -> None:
     """Remove what killed processes left: unfinished files of a local bucket, copies beside the warehouse."""
+    from groundwork.serving.publishing import drafts_of, remove_drafts
     from groundwork.warehouses.duckdb_rewriting import copies_of, remove_copies
     from groundwork.warehouses.writer import writer_lock
 
@@ -71,6 +72,9 @@ def _remove_temporary(bucket: Bucket) -> None:
         with writer_lock(settings.duckdb_file, "sweep"):
             remove_copies(settings.duckdb_file)
         removed += len(copies)
+    if settings.readers_copy and settings.warehouse == "duckdb" and drafts_of(settings.readers_copy):
+        with writer_lock(settings.duckdb_file, "sweep"):
+            removed += remove_drafts(settings.readers_copy)
     if removed:
         print(f"{removed:,} unfinished files of killed processes removed")
 

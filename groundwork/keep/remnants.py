@@ -21,6 +21,7 @@ import pyarrow.parquet
 from groundwork.bucket import Bucket
 from groundwork.keep.sweeping import sweep
 from groundwork.scratch import scratch
+from groundwork.serving.publishing import drafts_of
 from groundwork.settings import Settings
 from groundwork.warehouses.duckdb_rewriting import copies_of
 
@@ -57,6 +58,8 @@ def older_than(
         for copy in copies_of(settings.duckdb_file):
             yield Remnant(str(copy), "a killed process left this copy", "python -m groundwork sweep --yes")
     readers = settings.readers_copy
+    for draft in drafts_of(readers) if readers else ():
+        yield Remnant(str(draft), "a killed process left this copy", "python -m groundwork sweep --yes")
     if readers and readers.exists() and _modified(readers) < erased_at:
         yield Remnant(
             str(readers),

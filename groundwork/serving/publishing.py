@@ -51,7 +51,7 @@ def publish(settings: Settings, copy: Path) -> int:
     draft = copy.with_name(f".{copy.name}.{uuid.uuid4().hex[:8]}")
     try:
         with open_duckdb(settings.duckdb_file, who="publish") as warehouse:
-            _remove_drafts(copy)
+            remove_drafts(copy)
             tables = warehouse.tables(SCHEMA)
             if not tables:
                 raise WarehouseError(
@@ -125,14 +125,26 @@ def _write(connection: duckdb.DuckDBPyConnection, tables: list[str], draft: Path
     connection.execute(f"detach {readers}")
 
 
-def _remove_drafts(copy: Path) -> None:
-    """Remove what processes left that were killed here; the warehouse's lock is held, so none is alive."""
+def remove_drafts(copy: Path) -> int:
+    """Remove what killed processes left beside a copy.
+
+    The caller holds the warehouse's lock, so none of them is alive.
+
+    Returns:
+        How many files.
+    """
+    left = drafts_of(copy)
+    for file in left:
+        file.unlink(missing_ok=True)
+    return len(left)
+
+
+def drafts_of(copy: Path) -> list[Path]:
+    """Copies that killed processes left unfinished beside a copy for readers, or that one is writing now."""
     if not copy.parent.is_dir():
-        return
+        return []
     own = re.compile(rf"\.{re.escape(copy.name)}\.[0-9a-f]{{8}}(\.wal)?")
-    for left in copy.parent.iterdir():
-        if own.fullmatch(left.name):
-            left.unlink(missing_ok=True)
+    return sorted(file for file in copy.parent.iterdir() if own.fullmatch(file.name))
 
 
 def _remove(draft: Path) -> None:

@@ -68,7 +68,7 @@ def open_duckdb(
 
 
 def _connect(file: Path, read_only: bool) -> duckdb.DuckDBPyConnection:
-    deadline = time.monotonic() + 600
+    began, told = time.monotonic(), -30.0
     while True:
         try:
             connection = duckdb.connect(str(file), read_only=read_only)
@@ -76,14 +76,19 @@ def _connect(file: Path, read_only: bool) -> duckdb.DuckDBPyConnection:
         except duckdb.IOException as error:
             # A program outside the platform (a shell, a BI tool) may hold the file without queueing.
             foreign = re.search(r"\(PID (\d+)\)", str(error))
-            if not foreign or time.monotonic() > deadline:
+            if not foreign or time.monotonic() - began > 600:
                 raise WarehouseError(
                     str(file),
                     "cannot be opened",
                     why=f"process {foreign[1]} holds it" if foreign else "see the error it comes from",
                     fix="close that program" if foreign else "check that it is a DuckDB 2.0 file",
                 ) from error
-            log.info("waiting for warehouse=%s held_by=process %s", file.name, foreign[1])
+            waited = time.monotonic() - began
+            if waited - told >= 30:
+                log.info(
+                    "waiting for warehouse=%s held_by=process %s seconds=%.0f", file.name, foreign[1], waited
+                )
+                told = waited
             time.sleep(1)
     connection.execute("set timezone = 'UTC'")
     connection.execute("set preserve_insertion_order = false")  # `_row` keeps the order; memory stays flat

@@ -6,6 +6,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -172,6 +173,28 @@ class TestLocalDirectory(BucketContract):
         bucket.put("x/y", b"")
         (tmp_path / "a bücket" / "x" / ".draft-1234").write_bytes(b"half")
         assert [found.key for found in bucket.list("x/")] == ["x/y"]
+
+    def test_a_directory_goes_with_its_last_key(self, bucket: LocalBucket, tmp_path: Path) -> None:
+        for key in ("shop/data/a/0000000001/x", "shop/data/a/0000000001/y", "shop/data/a/0000000002/x"):
+            bucket.put(key, b"1")
+        place = next(tmp_path.rglob("0000000001"))
+        bucket.delete("shop/data/a/0000000001/x")
+        assert place.is_dir()
+        bucket.purge("shop/data/a/0000000001/y")
+        assert not place.exists() and place.with_name("0000000002").is_dir()
+
+    def test_a_key_is_stored_while_its_directory_comes_and_goes(self, bucket: LocalBucket) -> None:
+        def work(writer: int) -> None:
+            for number in range(200):
+                bucket.put(f"shop/data/a/{writer}-{number}", b"1")
+                assert bucket.get(f"shop/data/a/{writer}-{number}") == b"1"
+                list(bucket.list("shop/"))
+                bucket.delete(f"shop/data/a/{writer}-{number}")
+
+        with ThreadPoolExecutor(4) as pool:
+            for done in [pool.submit(work, writer) for writer in range(4)]:
+                done.result()
+        assert list(bucket.list("")) == []
 
     def test_a_key_cannot_lead_out_of_the_bucket(self, bucket: LocalBucket) -> None:
         for act in (

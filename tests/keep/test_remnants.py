@@ -15,6 +15,7 @@ import pytest
 
 from groundwork.bucket.local import LocalBucket
 from groundwork.catalog import load_catalog
+from groundwork.commands.keep import remove_temporary
 from groundwork.keep.remnants import holding, not_searched, older_than
 from groundwork.keep.subjects import kinds, places_of
 from groundwork.manifest import now
@@ -74,6 +75,22 @@ def test_copies_beside_the_warehouse_are_removed_by_the_next_rewrite(settings: S
     write_anew(settings.duckdb_file)
     assert copies_of(settings.duckdb_file) == []
     assert list(older_than(now(), bucket, settings, [])) == []
+
+
+def test_unfinished_copies_for_readers_are_reported_and_swept(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_copy = settings.model_copy(update={"readers_copy": tmp_path / "readers.duckdb"})
+    left = [tmp_path / ".readers.duckdb.0123abcd", tmp_path / ".readers.duckdb.0123abcd.wal"]
+    others = tmp_path / ".readers.duckdb.bak"
+    for file in (*left, others):
+        file.write_bytes(NAME.encode())
+    bucket = LocalBucket(settings.home / "bucket")
+    assert [one.place for one in older_than(now(), bucket, with_copy, [])] == [str(file) for file in left]
+    monkeypatch.setattr("groundwork.commands.keep.Settings", lambda: with_copy)
+    remove_temporary(bucket)
+    assert [file.exists() for file in (*left, others)] == [False, False, True]
+    assert list(older_than(now(), bucket, with_copy, [])) == []
 
 
 def test_a_copy_for_readers_from_before_the_erasure_is_reported(settings: Settings, tmp_path: Path) -> None:
