@@ -31,12 +31,15 @@ from groundwork.commands.replay import (
     run_replay,
 )
 from groundwork.errors import CatalogError, GroundworkError, PromiseBroken
+from groundwork.log_lines import in_one_line
 from groundwork.settings import Named, Settings, resolve_from_environment
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 when all is well, 1 with one clear line on standard error when not."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    for handler in logging.getLogger().handlers:
+        in_one_line(handler)
     options = _parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = options.command
     try:

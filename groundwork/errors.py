@@ -37,6 +37,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from groundwork.escaping import one_line
+
 
 class GroundworkError(Exception):
     """Base of all errors that Groundwork raises on purpose."""
@@ -45,7 +47,7 @@ class GroundworkError(Exception):
     """The one table (``schema.table``) or stream it is about, so that others need not suffer; see `about`."""
 
     def __init__(self, where: str, what: str, *, why: str = "", fix: str = "") -> None:
-        """Compose the one-line message.
+        """Compose the message; it is one line, whatever the names in it hold.
 
         Args:
             where: file, source, stream, object or position the error is about.
@@ -55,7 +57,7 @@ class GroundworkError(Exception):
         """
         self.where, self.what, self.why, self.fix = where, what, why, fix
         tail = "".join(f" {_sentence(part)}" for part in (why, fix) if part)
-        super().__init__(f"{where}: {what}." + tail if tail else f"{where}: {what}")
+        super().__init__(one_line(f"{where}: {what}." + tail if tail else f"{where}: {what}"))
 
     def __reduce__(self) -> tuple[object, ...]:
         """Survive pickling (Prefect carries exceptions between processes)."""

@@ -51,9 +51,25 @@ def dbt_string(text: str) -> str:
     return yaml_string(f"{{{{ {jinja_string(text)} }}}}" if _JINJA.search(text) else text)
 
 
+def one_line(text: str) -> str:
+    r"""A text within one line of a message, a log or a comment: whatever is not printable is an escape.
+
+    >>> one_line("a\nb")
+    'a\\x0ab'
+    """
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() else _escape(letter) for letter in text)
+
+
 def yaml_comment(text: str) -> str:
     """A text within one line of a YAML comment."""
-    return "".join(letter if letter.isprintable() else _escape(letter) for letter in text)
+    return one_line(text)
+
+
+def sql_comment(text: str) -> str:
+    """A whole line of SQL that is a comment; PostgreSQL ends one at a carriage return too."""
+    return f"-- {one_line(text)}"
 
 
 def markdown_text(text: str) -> str:
@@ -62,7 +78,17 @@ def markdown_text(text: str) -> str:
     >>> markdown_text("a|b <i>")
     'a\\|b \\<i\\>'
     """
-    return re.sub(r"([\\`*_{}\[\]<>#|~&$])", r"\\\1", yaml_comment(text))
+    return re.sub(r"([\\`*_{}\[\]<>#|~&$])", r"\\\1", one_line(text))
+
+
+def slack_text(text: str) -> str:
+    """A text as Slack shows it: no link, no mention, no end of a block of code (Slack, "Formatting text").
+
+    >>> slack_text("<!channel> ```")
+    '&lt;!channel&gt; \u200b`\u200b`\u200b`'
+    """
+    plain = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return plain.replace("```", "\u200b`\u200b`\u200b`")
 
 
 def _escape(letter: str) -> str:

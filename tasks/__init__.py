@@ -10,6 +10,8 @@ import logging
 
 from prefect.logging.configuration import ensure_logging_setup
 
+from groundwork.log_lines import in_one_line
+
 
 def _carry_log_lines() -> None:
     ensure_logging_setup()
@@ -18,6 +20,7 @@ def _carry_log_lines() -> None:
         ours.setLevel(logging.INFO)
     for handler in logging.getLogger("prefect.extra").handlers:
         ours.addHandler(handler)  # does nothing when it is there already
+        in_one_line(handler)
 
 
 _carry_log_lines()

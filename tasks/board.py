@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from prefect import task
 
 from groundwork.alerts.troubles import Board, News
+from groundwork.escaping import markdown_text
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -46,7 +47,8 @@ def write_board(board: Board) -> None:
     from prefect.artifacts import Artifact
 
     open_rows = [
-        f"- **{row.trouble.about}**: {row.trouble.kind} since {row.trouble.since}" for row in board.open()
+        f"- **{markdown_text(row.trouble.about)}**: {row.trouble.kind} since {row.trouble.since}"
+        for row in board.open()
     ]
     shown = "\n".join(open_rows) or "all is well"
     Artifact(type="json", key=KEY, description=shown, data=board.dump()).create()

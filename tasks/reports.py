@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from prefect import task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
+from groundwork.escaping import markdown_text
+
 if TYPE_CHECKING:
     from groundwork.extract import Extracted
     from groundwork.landing import Loaded
@@ -24,8 +26,8 @@ def report_ingest(extracted: Extracted, loaded: Loaded) -> None:
     ]
     operations = ", ".join(f"{n:,} {name}" for name, n in sorted(extracted.operations.items()))
     lines = [
-        f"**{extracted.source}**: {operations or 'nothing new'}",
-        *(f"**Attention**: {worry}" for worry in worries if worry),
+        f"**{markdown_text(extracted.source)}**: {operations or 'nothing new'}",
+        *(f"**Attention**: {markdown_text(worry)}" for worry in worries if worry),
         f"{len(extracted.batches)} batches extracted in {extracted.seconds:.1f} s"
         f", {len(loaded.batches)} loaded in {loaded.seconds:.1f} s",
         "| stream | extracted | loaded |\n| --- | ---: | ---: |\n"

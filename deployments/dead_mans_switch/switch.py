@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import html
 import json
 import os
 import smtplib
@@ -188,13 +189,25 @@ def moment(text: str) -> datetime:
     return datetime.fromisoformat(text.replace("Z", "+00:00"))
 
 
+def one_line(text: str) -> str:
+    """A text of the server's as a mail can carry it: whatever is not printable is a space."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
 def tell(subject: str, facts: Mapping[str, str]) -> None:
     """Send one mail; OSError or SMTPException when that fails."""
     mail = EmailMessage()
-    mail["Subject"], mail["From"], mail["To"] = subject, os.environ["SWITCH_FROM"], os.environ["SWITCH_TO"]
+    facts = {name: one_line(value) for name, value in facts.items()}
+    mail["Subject"], mail["From"], mail["To"] = (
+        one_line(subject),
+        os.environ["SWITCH_FROM"],
+        os.environ["SWITCH_TO"],
+    )
     mail["Message-ID"] = make_msgid(domain="groundwork")
     mail.set_content("".join(f"{name + ':':11}{value}\n" for name, value in facts.items()))
-    rows = "".join(f"<tr><th align=left>{name}</th><td>{value}</td></tr>" for name, value in facts.items())
+    rows = "".join(
+        f"<tr><th align=left>{name}</th><td>{html.escape(value)}</td></tr>" for name, value in facts.items()
+    )
     mail.add_alternative(f"<table cellpadding=4>{rows}</table>", subtype="html")
     where, context = urlsplit(os.environ["SWITCH_SMTP_URL"]), ssl.create_default_context()
     host = where.hostname or ""

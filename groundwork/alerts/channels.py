@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from groundwork.errors import GroundworkError
+from groundwork.escaping import slack_text
 from groundwork.sources.address import is_loopback
 
 log = logging.getLogger(__name__)
@@ -103,7 +104,7 @@ def post(mail: EmailMessage, facts: dict[str, Any], sender: Sender) -> list[Grou
     text = str(body.get_content()) if body else ""
     failed = []
     for name, url, said in (
-        ("GROUNDWORK_ALERT_SLACK", sender.slack, {"text": f"*{mail['Subject']}*\n```{text[:3500]}```"}),
+        ("GROUNDWORK_ALERT_SLACK", sender.slack, {"text": _slack(str(mail["Subject"]), text)}),
         ("GROUNDWORK_ALERT_WEBHOOK", sender.webhook, facts | {"subject": mail["Subject"], "text": text}),
     ):
         if url:
@@ -118,6 +119,11 @@ def post(mail: EmailMessage, facts: dict[str, Any], sender: Sender) -> list[Grou
                     )
                 )
     return failed
+
+
+def _slack(subject: str, text: str) -> str:
+    """A title and a block of code; names in them are text, neither links nor mentions."""
+    return f"*{slack_text(subject)}*\n```{slack_text(text[:3500])}```"
 
 
 def _post(url: str, said: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from groundwork.catalog import PostgresSource
 from groundwork.errors import GroundworkError, SettingMissing, SourceRefused
+from groundwork.escaping import sql_comment
 from groundwork.settings import Resolve
 from groundwork.sources import statements
 from groundwork.sources.address import Address
@@ -52,7 +53,7 @@ def preparation(entry: PostgresSource, resolve: Resolve, slot: str, look_with: s
 
 
 def _only_a_role(where: str, role: str, database: str, why: str) -> str:
-    lines = [f"-- {where}: the role. {why}".rstrip("."), statements.create_role(role)]
+    lines = [sql_comment(f"{where}: the role. {why}".rstrip(".")), statements.create_role(role)]
     if database:
         lines.append(statements.let_connect(role, database))
     return "\n".join(
@@ -87,9 +88,8 @@ where c.oid = any(cast(string_to_array(:oids, ',') as oid[]))
 
 
 def _left_out(out: LeftOut) -> str:
-    """A comment; a name with a line break in it must not end it."""
     fix = f". {out.fix[0].upper()}{out.fix[1:]}" if out.fix else ""
-    return f"-- not published: stream {out.stream} ({out.table}): {out.why}{fix}".replace("\n", " ")
+    return sql_comment(f"not published: stream {out.stream} ({out.table}): {out.why}{fix}")
 
 
 @dataclass
@@ -116,12 +116,11 @@ class _Printed:
             ("a partition made later gets its identity as it is made, as a superuser", self._guard(planned)),
             (f"the publication, as {who} with CREATE on the database", planned.publication),
         ]
-        lines = [
-            f"-- source '{self.entry.source}': database {quoted(database)} (PostgreSQL {version // 10000})"
-        ]
+        about = f"source '{self.entry.source}': database {quoted(database)}"
+        lines = [sql_comment(f"{about} (PostgreSQL {version // 10000})")]
         for title, printed in sections:
             if printed:
-                lines += [f"-- {title}", *printed]
+                lines += [sql_comment(title), *printed]
         if len(lines) == 1:
             lines.append("-- Nothing is to be run: all is there.")
         lines += [*map(_left_out, planned.left_out), *notes]
@@ -147,9 +146,9 @@ class _Printed:
         notes = self._notes()
         if secured and not (superuser or bypasses):
             notes = [
-                f"-- Row-level security is on for {', '.join(secured)}.".replace("\n", " "),
+                sql_comment(f"Row-level security is on for {', '.join(secured)}."),
                 "-- A copy would lack rows, so PostgreSQL may refuse it. You decide what the role may see:",
-                f"--   {statements.bypass_row_security(name)}",
+                sql_comment(f"  {statements.bypass_row_security(name)}"),
                 *notes,
             ]
         return lines, notes
@@ -193,9 +192,9 @@ class _Printed:
     def _guard(planned: Plan) -> list[str]:
         if not planned.guard:
             return []
-        tables = ", ".join(planned.unguarded).replace("\n", " ")
+        tables = ", ".join(planned.unguarded)
         return [
-            f"-- {tables}: without a primary key, so a new partition has no replica identity",
+            sql_comment(f"{tables}: without a primary key, so a new partition has no replica identity"),
             *planned.guard,
         ]
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import html
+import io
+import logging
+import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +21,16 @@ from groundwork.__main__ import main
 from groundwork.catalog import load_catalog
 from groundwork.catalog.names import RESERVED_SOURCES, alike, column_problem, folded
 from groundwork.errors import CatalogError
-from groundwork.escaping import dbt_string, jinja_string, markdown_text, yaml_comment, yaml_string
+from groundwork.escaping import (
+    dbt_string,
+    jinja_string,
+    markdown_text,
+    slack_text,
+    sql_comment,
+    yaml_comment,
+    yaml_string,
+)
+from groundwork.log_lines import in_one_line
 from groundwork.render import render, rendered, stale
 from tests.hostile_names import HOSTILE
 
@@ -205,3 +219,33 @@ def test_a_text_in_markdown_is_one_line_without_markup(text: str) -> None:
         letter in "`*_<>[]|" and (place == 0 or escaped[place - 1] != "\\")
         for place, letter in enumerate(escaped)
     )
+
+
+@given(TEXTS, TEXTS)
+def test_an_error_is_one_line_whatever_its_parts_hold(where: str, what: str) -> None:
+    error = CatalogError(where or "?", what, why=what or "?", fix=where or "?")
+    assert str(error).isprintable()
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
+
+
+@given(TEXTS)
+def test_a_log_line_is_one_line_and_a_traceback_stays(name: str) -> None:
+    written = io.StringIO()
+    handler = logging.StreamHandler(written)
+    in_one_line(handler)
+    handler.handle(logging.LogRecord("groundwork.load", logging.INFO, "", 1, "column=%s", (name,), None))
+    assert written.getvalue().removesuffix("\n").isprintable()
+    handler.handle(logging.LogRecord("dbt", logging.INFO, "", 1, "a\nb", (), None))
+    assert written.getvalue().endswith("a\nb\n")
+
+
+@given(TEXTS)
+def test_a_text_in_an_sql_comment_does_not_end_it(text: str) -> None:
+    assert re.fullmatch(r"--[^\n\r]*", sql_comment(text))
+
+
+@given(TEXTS)
+def test_a_text_in_slack_is_no_link_and_ends_no_block(text: str) -> None:
+    escaped = slack_text(text)
+    assert "```" not in escaped and "<" not in escaped
+    assert html.unescape(escaped).replace("\u200b", "") == text.replace("\u200b", "")

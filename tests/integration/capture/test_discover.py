@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from groundwork.load import load
 from groundwork.render import render
 from groundwork.settings import Settings
 from groundwork.warehouses.duckdb import open_duckdb
-from tests.capture import ROLE, Database, needs
+from tests.capture import ROLE, Capture, Database, needs
 from tests.drawn_schemas import TYPES, Drawn, drawn, quoted
 from tests.integration.capture.test_setup import statements
 from tests.integration.test_dbt_base_models import make_project
@@ -342,3 +343,19 @@ def test_a_schema_without_any_stream_and_a_reserved_source_are_refused_with_the_
         chain.draft("shop", "public")
     with pytest.raises(CatalogError, match="'ledger' is reserved"):
         chain.draft("ledger", "public")
+
+
+def test_a_line_break_in_a_name_ends_no_comment_of_the_set_up(
+    database: Database, capture: Callable[..., Capture], tmp_path: Path
+) -> None:
+    name = "t\rdrop table other; --\u2028\n"
+    database.sql(
+        f"create unlogged table {quoted(name)} (id int primary key); create table other (id int primary key)"
+    )
+    source = capture(t=(f"public.{name}", ["id"]), other=("public.other", ["id"]))
+    printed = preparation(source.entry, Settings(home=tmp_path), source.resolve)
+    assert "-- not published: stream t (public.t\\x0ddrop table other; --" in printed
+    assert not any("drop table" in line for line in printed.splitlines() if not line.startswith("--"))
+    for statement in statements(printed):
+        database.sql(statement)
+    assert database.sql("select count(*) from other") == [[0]]
