@@ -246,3 +246,17 @@ def test_records_that_vanish_while_pages_are_counted_are_no_success(serve: Calla
     paging = {"kind": "page_number", "parameter": "page", "total": "total"}
     with pytest.raises(AnswerUnusable, match=r"1 records vanished while we read: 23 were 22 later"):
         Read(RestSource(entry(serve(vanishing).url, {"records": "items", "paging": paging}), resolve))
+
+
+@pytest.mark.parametrize("kind", ["page_number", "offset"])
+def test_no_page_beyond_a_known_total_is_asked_for(serve: Callable[..., Api], kind: str) -> None:
+    async def handle(request: web.Request) -> web.Response:
+        asked = request.query
+        start = int(asked["at"]) if kind == "offset" else (int(asked["at"]) - 1) * 5
+        return answer({"items": BOOKS[start : start + 5], "total": len(BOOKS)})
+
+    paging = {"kind": kind, "parameter": "at", "size_parameter": "n", "size": 5, "total": "total"}
+    api = serve(handle)
+    source = entry(api.url, {"records": "items", "paging": paging}, concurrent_requests=4)
+    assert Read(RestSource(source, resolve)).ids == [book["id"] for book in BOOKS]
+    assert len(api.requests) == 5

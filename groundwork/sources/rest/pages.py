@@ -104,7 +104,7 @@ class PageReader:
                 if flying and flying[0][0] != at:  # guessed wrongly, e.g. a shorter page
                     await _cancel(flying)
                 while len(flying) < (1 if short else ahead):
-                    guess = self._pager.guess(flying[-1][0]) if flying else at
+                    guess = self._guess(flying[-1][0], tally, guard) if flying else at
                     if guess is None:
                         break
                     place = f"{self._where}, page {number + len(flying)}"
@@ -146,6 +146,9 @@ class PageReader:
                 at, number = following, number + 1
         finally:
             await _cancel(flying)
+
+    def _guess(self, position: Position, tally: Tally, guard: Guard) -> Position | None:
+        return self._pager.guess(position, tally.last_total, guard.largest)
 
     def _is_full(self, received: int, following: Position | None) -> bool:
         """Whether a query has given as many records as the API serves of one.

@@ -97,12 +97,22 @@ class Pager:
             return None, {}
         return self._paging.first if value is None else value, {}
 
-    def guess(self, position: Position) -> Position | None:
-        """The position after one that is not answered yet, where the paging kind knows it."""
+    def guess(self, position: Position, total: int | None, size: int) -> Position | None:
+        """The position after one that is not answered yet, where the paging kind knows it.
+
+        Args:
+            position: the one before it.
+            total: records in all, by the newest answer; None where the API does not say it.
+            size: records of a page so far; 0 before the first answer.
+        """
         if self._paging.kind == "page_number":
-            return {"page": position["page"] + 1}
+            page = position["page"] + 1
+            # beyond the total there is nothing to ask for; some APIs refuse to be asked
+            beyond = total is not None and (page - int(self._paging.first)) * size >= total
+            return None if beyond else {"page": page}
         if self._paging.kind == "offset":
-            return {"offset": position["offset"] + self._paging.size}
+            offset = position["offset"] + self._paging.size
+            return None if total is not None and offset >= total else {"offset": offset}
         return None
 
     def before(self, position: Position, records: int, size: int) -> Position:
