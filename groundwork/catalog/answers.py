@@ -52,3 +52,5 @@ class Files(_Entry):
     them (HEAD); what an index page says beside its link counts as one."""
     pattern: str = "*"
     """Names that are read, as in a shell: ``*.csv.gz``."""
+    max_bytes: int = Field(10 << 30, ge=1)
+    """Most bytes of one file, unpacked; a larger one is left out, and the run fails for it."""

@@ -24,11 +24,12 @@ from groundwork.errors import CatalogError, SourceError
 from groundwork.settings import KeepInDirectory, Resolve
 from groundwork.sources.rest.auth import Access, Lookup, open_access
 from groundwork.sources.rest.background import BackgroundLoop
+from groundwork.sources.rest.content_encoding import CutOff
 from groundwork.sources.rest.contents import Contents
 from groundwork.sources.rest.credentials import open_credential
 from groundwork.sources.rest.gate import problem_of
 from groundwork.sources.rest.paging import Pager
-from groundwork.sources.rest.transport import Client, CutOff, Request
+from groundwork.sources.rest.transport import Client, Request
 
 _SECRET = re.compile(r"(?i)token|secret|passw|signature|(^|[_-])sig$|(api|access)[_-]?key|^key$|auth")
 

@@ -14,8 +14,9 @@ import msgspec
 from groundwork.catalog import RestStream
 from groundwork.discovery.drafting import Path
 from groundwork.errors import AnswerUnusable
+from groundwork.sources.rest.bodies import LARGEST_BODY
 from groundwork.sources.rest.formats import pieces, unpacked
-from groundwork.sources.rest.transport import LARGEST_BODY, Answer
+from groundwork.sources.rest.transport import Answer
 
 LONGEST = 2000
 """Records that are looked at, at most, of each page."""

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from groundwork.errors import AnswerUnusable
+from groundwork.sources.rest.content_encoding import CutOff
 from groundwork.sources.rest.json_text import decoded, fault_of, readable
-from groundwork.sources.rest.transport import CutOff
 
 DECODER = msgspec.json.Decoder(list[msgspec.Raw])
 READS = "it cannot be read"

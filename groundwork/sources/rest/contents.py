@@ -10,10 +10,11 @@ from msgspec import Raw
 
 from groundwork.catalog import RestStream
 from groundwork.errors import AnswerUnusable
+from groundwork.sources.rest.bodies import LARGEST_BODY
 from groundwork.sources.rest.expected import Required, check_content, check_emptiness
 from groundwork.sources.rest.formats import pieces, unpacked
 from groundwork.sources.rest.records import NOTHING, CutPage, PageCutter
-from groundwork.sources.rest.transport import LARGEST_BODY, Answer
+from groundwork.sources.rest.transport import Answer
 
 
 class Contents:
@@ -49,7 +50,7 @@ class Contents:
         return page
 
 
-_COUNT = re.compile(r"(?:.*/)?\s*(\d+)\s*")
+_COUNT = re.compile(r"(?:.*/)?\s*([0-9]{1,18})\s*")
 
 
 def _counted(text: str, header: str, where: str) -> int:

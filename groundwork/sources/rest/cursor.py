@@ -32,6 +32,9 @@ KEYLESS_EDGE_LIMIT = 100_000
 
 _UNIFORM = re.compile(r"0000-00-00T00:00:00(?:\.(0{1,12}))?Z?")
 _DIGITS = bytes.maketrans(b"123456789", b"000000000")
+_EXPONENT = re.compile(r"[eE][+-]?([0-9]{1,300})$")
+LONGEST_NUMBER = 300
+"""Digits, or exponent, of the largest number that a cursor goes by."""
 _FRACTION = 12
 """Digits that fractions are compared to at least; longer ones are compared whole."""
 
@@ -45,6 +48,14 @@ def keys(texts: Sequence[str | None], where: str) -> list[Key]:
     Raises:
         AnswerUnusable: when instants, numbers and other text stand in one column.
     """
+    suspects = (text for text in texts if text and (len(text) > LONGEST_NUMBER or "e" in text or "E" in text))
+    if longest := max((len(text) for text in suspects if _is_huge(text)), default=0):
+        raise AnswerUnusable(
+            where,
+            f"the cursor field holds a number of {longest} characters, or of such an exponent",
+            why=f"numbers of up to {LONGEST_NUMBER} digits are put in order",
+            fix="choose another cursor.field, or tell the API's owner",
+        )
     form = _common_form(texts)
     if form and (match := _UNIFORM.fullmatch(form)):
         # All of one form: their text is their order. The whole page costs one slice per record.
@@ -60,6 +71,14 @@ def keys(texts: Sequence[str | None], where: str) -> list[Key]:
             fix="choose another cursor.field, or read the stream as full_table",
         )  # fmt: skip
     return found
+
+
+def _is_huge(text: str) -> bool:
+    """Whether a text is a number that nobody can reckon with: ``1e999999``, or thousands of digits."""
+    if len(text) > LONGEST_NUMBER:
+        return NUMBER.fullmatch(text) is not None
+    exponent = _EXPONENT.search(text)
+    return exponent is not None and NUMBER.fullmatch(text) is not None and int(exponent[1]) > LONGEST_NUMBER
 
 
 def _common_form(texts: Sequence[str | None]) -> str | None:

@@ -22,10 +22,10 @@ from msgspec import Raw
 
 from groundwork.errors import SourceError
 from groundwork.sources import Rows, Undo
+from groundwork.sources.rest.content_encoding import CutOff
 from groundwork.sources.rest.json_text import decoded
 from groundwork.sources.rest.pages import Page
 from groundwork.sources.rest.pull import Moved
-from groundwork.sources.rest.transport import CutOff
 
 log = logging.getLogger(__name__)
 

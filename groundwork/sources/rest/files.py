@@ -27,6 +27,8 @@ from groundwork.scratch import scratch
 from groundwork.sources import Rows, Undo
 from groundwork.sources.rest.auth import Access
 from groundwork.sources.rest.background import BackgroundLoop
+from groundwork.sources.rest.bodies import LARGEST_BODY
+from groundwork.sources.rest.content_encoding import CutOff
 from groundwork.sources.rest.contents import Contents, as_page
 from groundwork.sources.rest.expected import Required, check_content
 from groundwork.sources.rest.fields import Fields
@@ -38,7 +40,7 @@ from groundwork.sources.rest.pull import Meter, Moved, Sizes
 from groundwork.sources.rest.records import CutPage
 from groundwork.sources.rest.refusals import Refused
 from groundwork.sources.rest.resume import Walk
-from groundwork.sources.rest.transport import LARGEST_BODY, Answer, Client, CutOff, Request
+from groundwork.sources.rest.transport import Answer, Client, Request
 
 log = logging.getLogger(__name__)
 
@@ -191,7 +193,11 @@ class FilesPull:
     def _pages(self, file: File, path: Path) -> Iterator[tuple[CutPage, str]]:
         """The records of a file, each piece with where it came from."""
         where = f"{self._where}, file '{file.name}'"
-        answer = self._loop.run(self._client.ask(Request(file.url, where, into=path), lambda answer: answer))
+        answer = self._loop.run(
+            self._client.ask(
+                Request(file.url, where, into=path, most=self._files.max_bytes), lambda answer: answer
+            )
+        )
         request, cut_off = self._describe(file, answer, path), ""
         try:
             for page in self._cut(answer, path, where):
@@ -219,6 +225,12 @@ class FilesPull:
             check_content(answer, plain.read(200), self._stream, where)
             plain.seek(0)
             for records in pieces(plain, self._stream, where):
+                if plain.tell() > self._files.max_bytes:
+                    raise AnswerUnusable(
+                        where,
+                        f"the file is larger than {self._files.max_bytes >> 20} MB, unpacked",
+                        fix="raise files.max_bytes if it is right",
+                    )
                 self._required.check(records, where)
                 yield as_page(records)
 

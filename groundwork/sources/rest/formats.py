@@ -21,8 +21,9 @@ from msgspec import Raw
 
 from groundwork.catalog import RestStream
 from groundwork.errors import AnswerUnusable
+from groundwork.sources.rest.bodies import LARGEST_BODY
+from groundwork.sources.rest.content_encoding import CutOff
 from groundwork.sources.rest.json_text import check_utf8, decoded
-from groundwork.sources.rest.transport import LARGEST_BODY, CutOff
 
 PIECE = 8 << 20
 """Bytes of a file, unpacked, that are in memory at a time."""

@@ -9,6 +9,7 @@ reading, token by token: slow, and only for texts that are refused anyway.
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -16,7 +17,7 @@ import msgspec
 from msgspec import Raw
 
 from groundwork.errors import AnswerUnusable
-from groundwork.sources.rest.transport import CutOff
+from groundwork.sources.rest.content_encoding import CutOff
 
 _ESCAPE = re.compile(
     rb"\\(?:[^u]"  # no escape of a code unit, an escaped backslash among them
@@ -50,6 +51,10 @@ _NOT_JSON = {
     b"//": "a comment is no JSON", b"\x00": "a NUL byte stands there, as in UTF-16 or UTF-32",
     b"<": "a page or XML begins there",
 }  # fmt: skip
+
+
+_DEEPEST_COUNTED = 10_000
+"""Levels of which more are not counted: to read megabytes of brackets takes long, and helps nobody."""
 
 
 @dataclass(frozen=True)
@@ -140,8 +145,10 @@ def check_utf8(text: bytes, where: str, before: int = 0) -> None:
 
 def _too_deep(text: bytes, where: str) -> AnswerUnusable:
     """The error for a text whose arrays and objects stand in each other too deep."""
+    depth = _Scan(text).deepest()
+    counted = f"{depth}" if depth < _DEEPEST_COUNTED else f"more than {_DEEPEST_COUNTED}"
     return AnswerUnusable(
-        where, f"arrays and objects stand in each other {_Scan(text).deepest()} levels deep",
+        where, f"arrays and objects stand in each other {counted} levels deep",
         why="the parser reads some hundreds of levels",
         fix="leave the field out, if the API can be asked to",
     )  # fmt: skip
@@ -159,17 +166,18 @@ class _Scan:
         self._text, self._at = text, 0
         self._open = bytearray()
         """Brackets that are open."""
-        self._depth = 0
+        self._depth, self._most = 0, sys.maxsize
 
     def deepest(self) -> int:
-        """The deepest level, as far as the text is JSON."""
+        """The deepest level, as far as the text is JSON and up to what is counted."""
+        self._most = _DEEPEST_COUNTED
         self.fault()
         return self._depth
 
     def fault(self) -> Fault:
         """The first fault."""
         expected = "value"
-        while match := self._next(expected):
+        while self._depth < self._most and (match := self._next(expected)):
             if expected == "end":
                 return self._fault("something follows the JSON text")
             following = self._follow(match.lastgroup or "", match[0].lstrip(), expected)

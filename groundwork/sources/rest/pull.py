@@ -1,8 +1,8 @@
 """One pull of one stream: pages into rows, and into cursors that a later run can go on from.
 
-An incremental pull commits as it goes: each checkpoint holds the position of the next page, so a killed pull
-costs what was read since. The highest cursor value counts only once the pull has come to its end, because
-pages need not be in its order; until then ``began`` keeps where the pull started from.
+An incremental pull commits as it goes: each checkpoint holds the position of the next page. A killed pull
+costs what was read since the last one, see `Sizes`. The highest cursor value counts only once the pull has
+come to its end, because pages need not be in its order; until then ``began`` keeps where it started from.
 The pull of a whole table is in `groundwork.sources.rest.whole`.
 """
 

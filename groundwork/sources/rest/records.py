@@ -22,9 +22,14 @@ from groundwork.errors import AnswerUnusable
 from groundwork.paths import answer_steps, leading_keys, split_path
 from groundwork.sources.rest.answer_values import Paths, at, is_empty, says_yes, shape
 from groundwork.sources.rest.json_text import check_utf8, decoded, decoded_with_text, readable
+from groundwork.sources.rest.repeated_keys import RepeatedKeys
 from groundwork.sources.rest.transport import Answer
 
 _KEY = re.compile(rb"[A-Za-z_$@][\w.$@-]{0,30}")
+
+
+COUNT = re.compile(r"[0-9]{1,18}")
+"""A number of records; one of more digits is no count."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,7 @@ class PageCutter:
         steps = {name: answer_steps(path) for name, path in named.items() if path}
         records = answer_steps(stream.records) if stream.records else ()
         self._paths = Paths({"records": records, **steps}, records="records")
+        self._repeated = RepeatedKeys(leading_keys(one) for one in [records, *steps.values()])
 
     def cut(self, answer: Answer, where: str) -> CutPage:
         """Find the records and the way on.
@@ -99,6 +105,13 @@ class PageCutter:
                 where, f"the API answered {answer.status} with an error at '{self._error}'",
                 fix="ask the same with a browser or curl to read it",
             )  # fmt: skip
+        if repeated := self._repeated.found(bytes(read)):
+            raise AnswerUnusable(
+                where,
+                f"a key stands twice in {repeated} of the answer",
+                why="of two values one would be dropped, and nobody knows which one is meant",
+                fix="tell the API's owner",
+            )
         records = found["records"]
         if self._stream.null_is_empty and (records is None or (records is UNSET and not _looks_failed(body))):
             records = []
@@ -253,7 +266,7 @@ def _as_sent(records: list[Raw], read: bytes, body: bytes) -> list[Raw]:
 def _keys(body: bytes) -> list[str]:
     try:
         top = msgspec.json.decode(body, type=dict[str, Raw])
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError):
         return []
     return [key for key in top if _KEY.fullmatch(key.encode())]
 
@@ -280,7 +293,7 @@ def _as_text(value: Any, where: str, name: str) -> str | None:
 
 def _as_count(value: Any, where: str) -> int:
     text = _as_text(value, where, "total")
-    if text is None or not text.isdigit():
+    if text is None or not COUNT.fullmatch(text):
         raise AnswerUnusable(
             where, "the API gives no total where the catalog says it would",
             fix="check paging.total, or take it out",

@@ -16,16 +16,14 @@ from yarl import URL
 
 from groundwork.catalog.rest import RestConnection, RestRateLimit
 from groundwork.errors import AnswerUnusable, SourceError, SourceUnreachable
-from groundwork.scratch import told
 from groundwork.sources.rest.auth import Access, Credential, Outgoing
+from groundwork.sources.rest.bodies import HEAD_LIMITS, LARGEST_BODY, body_of, unreadable_head
+from groundwork.sources.rest.content_encoding import ACCEPTED, CutOff
 from groundwork.sources.rest.links import next_link
 from groundwork.sources.rest.pace import Pace, back_off
 from groundwork.sources.rest.refusals import Failure, Refused, failure_of, oauth_code
 
 T = TypeVar("T")
-
-LARGEST_BODY = 256 << 20
-"""Bytes of one answer that we are ready to hold in memory."""
 
 _READ_AHEAD = 4 << 20
 """Bytes of an answer that may wait to be looked at; with fewer, reading stops and starts all the time."""
@@ -49,7 +47,9 @@ class Request:
     follow: bool = True
     """A redirect is followed; if not, it is the answer."""
     into: Path | None = None
-    """File that the body goes to instead of memory; then it may have any size."""
+    """File that the body goes to instead of memory."""
+    most: int = LARGEST_BODY
+    """Bytes of the body, unpacked, that are accepted."""
     for_token: bool = False
     """Asks a token endpoint, whose error codes are a fixed list that may be told."""
 
@@ -76,10 +76,6 @@ class Answer:
         return self.status == 304
 
 
-class CutOff(Exception):
-    """An answer that is not whole: worth asking again."""
-
-
 class Client:
     """Sends requests for one source, within one budget."""
 
@@ -101,6 +97,7 @@ class Client:
         self.pace = pace or Pace(source, connection.requests_per_second, connection.max_wait_seconds)
         self._headers = {
             "Accept": "application/json, */*;q=0.5",
+            "Accept-Encoding": ACCEPTED,
             "User-Agent": "groundwork",
             **access.headers,
         }
@@ -111,6 +108,8 @@ class Client:
             headers=self._headers,
             cookie_jar=aiohttp.DummyCookieJar(),
             read_bufsize=_READ_AHEAD,
+            auto_decompress=False,
+            **HEAD_LIMITS,
         )
 
     async def close(self) -> None:
@@ -208,8 +207,13 @@ class Client:
 
     async def _attempt(self, request: Request) -> Answer | Failure:
         failure: BaseException
+        is_http = True
         try:
             return await self._send(request)
+        except CutOff as error:
+            return Failure(str(error), cut_off=True)
+        except aiohttp.ClientResponseError as error:
+            failure, is_http = error, False
         except (aiohttp.ClientPayloadError, aiohttp.http.HttpProcessingError) as error:
             return Failure("the body was cut off", cut_off=True, cause=error)
         except aiohttp.ClientConnectorCertificateError as error:
@@ -220,6 +224,8 @@ class Client:
             return Failure("no answer in time", cause=error)
         except (aiohttp.ClientError, OSError) as error:
             return Failure(f"connection broke: {type(error).__name__}", cause=error)
+        if not is_http:
+            raise unreadable_head(request.where) from self._access.secrets.safe_cause(failure)
         raise SourceUnreachable(
             request.where,
             "the server's certificate is not trusted",
@@ -243,7 +249,7 @@ class Client:
                 if not _good(request, response.status):
                     return await _failed(request, response, signature, self._limit)
                 return Answer(
-                    body=await _whole(request, response),
+                    body=await body_of(response, request.where, request.into, request.most),
                     url=url,
                     status=response.status,
                     content_type=response.content_type or "",
@@ -295,33 +301,5 @@ async def _failed(
     failure = failure_of(response.status, response.headers, request.where, declared)
     failure.signature = signature
     if request.for_token and failure.refused:
-        failure.refused.code = oauth_code(await _whole(request, response))
+        failure.refused.code = oauth_code(await body_of(response, request.where, None, LARGEST_BODY))
     return failure
-
-
-async def _stored(response: aiohttp.ClientResponse, path: Path) -> bytes:
-    with told(path):
-        file = path.open("wb")
-    try:
-        async for piece in response.content.iter_any():
-            with told(path):  # a full disk is not the API's fault, and not asked again for
-                file.write(piece)
-    finally:
-        with told(path):
-            file.close()
-    return b""
-
-
-async def _whole(request: Request, response: aiohttp.ClientResponse) -> bytes:
-    if request.into:
-        return await _stored(response, request.into)
-    pieces, size = [], 0
-    async for piece in response.content.iter_any():
-        size += len(piece)
-        if size > LARGEST_BODY:
-            raise AnswerUnusable(
-                request.where, f"the answer is larger than {LARGEST_BODY >> 20} MB",
-                fix="ask for smaller pages (paging.size)",
-            )  # fmt: skip
-        pieces.append(piece)
-    return b"".join(pieces)
