@@ -32,6 +32,35 @@ def written(moment: datetime, minutes: int, digits: int) -> tuple[str, datetime]
     return (text.replace("+00:00", "Z") if minutes == 0 else text), meant
 
 
+@pytest.mark.parametrize(
+    ("text", "before"),
+    [
+        ("2026-01-01T10:05Z", "2026-01-01T10:04Z"),
+        ("2026-01-01 00:00", "2025-12-31 23:59"),
+        ("2026-01-01 10:00:05+00", "2026-01-01 10:00:04+00"),
+        ("2026-01-01 10:00:05.25 UTC", "2026-01-01 10:00:04.25 UTC"),
+        ("20260101", "20251231"),
+        ("20260101T000000Z", "20251231T235959Z"),
+        ("20260101T1005", "20260101T1004"),
+        ("20260101000000", "20251231235959"),
+        ("20269999", "20269998"),
+        ("2026-01-01-05", "2026-01-01-04"),
+    ],
+)
+def test_the_unit_before_is_a_value_of_the_same_form(text: str, before: str) -> None:
+    assert one_unit_before(text, "") == before
+
+
+def test_instants_of_every_form_are_compared_as_time() -> None:
+    same = [
+        "2026-01-01T12:05Z",
+        "2026-01-01 14:05:00+02",
+        "2026-01-01 12:05:00 UTC",
+        "2026-01-01T07:35:00-0430",
+    ]
+    assert len({key(text) for text in same}) == 1
+
+
 @given(INSTANTS, INSTANTS)
 def test_instants_sort_as_time_does_whatever_their_form(
     one: tuple[datetime, int, int], other: tuple[datetime, int, int]

@@ -96,8 +96,9 @@ def key(text: str) -> Key:
     match = INSTANT.fullmatch(text)
     if match:
         day, _, clock, fraction, zone = match.groups()
-        local = f"{day}T{clock or '00:00:00'}"
-        if zone and zone not in "Zz":
+        local = f"{day}T{clock or '00:00'}"
+        local += ":00" if len(local) == 16 else ""
+        if zone and zone[0] in "+-":
             local = _as_utc(local, zone)
         return f"{local}.{(fraction or '').ljust(_FRACTION, '0')}"
     if NUMBER.fullmatch(text):
@@ -136,7 +137,7 @@ def earlier(text: str, lookback: timedelta | None, epoch: str, where: str) -> st
 
 
 def _as_utc(local: str, zone: str) -> str:
-    minutes = int(zone[1:3]) * 60 + int(zone[-2:])
+    minutes = int(zone[1:3]) * 60 + int(zone[3:].lstrip(":") or 0)
     shift = timedelta(minutes=-minutes if zone[0] == "-" else minutes)
     try:
         return (datetime.fromisoformat(local) - shift).isoformat()

@@ -14,7 +14,14 @@ import re
 from datetime import datetime, timedelta
 from decimal import MAX_EMAX, MIN_EMIN, Decimal, localcontext
 
-INSTANT = re.compile(r"(\d{4}-\d\d-\d\d)(?:([Tt ])(\d\d:\d\d:\d\d)(?:[.,](\d+))?)?\s*([Zz]|[+-]\d\d:?\d\d)?")
+INSTANT = re.compile(
+    r"(\d{4}-\d\d-\d\d)(?:([Tt ])(\d\d:\d\d(?::\d\d)?)(?:[.,](\d+))?)?"
+    r"\s*([Zz]|UTC|GMT|[+-]\d\d:?\d\d|(?(3)[+-]\d\d|(?!)))?"
+)
+"""A date, or an instant to minutes or finer; a zone of hours only (PostgreSQL's ``+00``) needs a clock."""
+_COMPACT = re.compile(r"((?:19|20)\d{6})(?:(T?)(\d{4}(?:\d\d)?)((?:[.,]\d+)?(?:Z|[+-]\d{4})?))?")
+"""A date or an instant without separators. A plain number may look like one: what is asked then lies further
+back than one unit, which loses nothing."""
 NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?")
 
 SECOND, _DAY = timedelta(seconds=1), timedelta(days=1)
@@ -31,6 +38,8 @@ def one_unit_before(text: str, epoch: str) -> str | None:
     """
     if match := INSTANT.fullmatch(text):
         return shifted(text, SECOND if match[3] else _DAY)
+    if not epoch and (compact := _compact_before(text)):
+        return compact
     if NUMBER.fullmatch(text):
         before = less(text, 1000 if epoch == "milliseconds" else 1)
         return None if before.startswith("-") and not text.startswith("-") else before
@@ -48,7 +57,24 @@ def shifted(text: str, back: timedelta) -> str | None:
         moved = datetime.fromisoformat(f"{day}T{clock}") - timedelta(seconds=int(back.total_seconds()))
     except (ValueError, OverflowError):
         return None
-    return f"{moved.date().isoformat()}{text[10]}{moved.time().isoformat()}{text[19:]}"
+    shown = moved.time().isoformat()[: len(clock)]  # to minutes, where the value is
+    return f"{moved.date().isoformat()}{text[10]}{shown}{text[11 + len(clock) :]}"
+
+
+def _compact_before(text: str) -> str | None:
+    """The day or second before a date or instant without separators; None where it is none."""
+    match = _COMPACT.fullmatch(text)
+    if match is None:
+        return None
+    day, between, clock, tail = match.groups()
+    clock = clock or ""
+    form = "%Y%m%d" + {0: "", 4: "%H%M", 6: "%H%M%S"}[len(clock)]
+    try:
+        moved = datetime.strptime(day + clock, form) - (SECOND if clock else _DAY)
+    except ValueError:
+        return None
+    shown = moved.strftime(form)
+    return shown[:8] + (between or "") + shown[8:] + (tail or "")
 
 
 def less(text: str, units: int) -> str:
