@@ -119,5 +119,8 @@ bench-tables: setup ## measure one changed row in 2,000 tables (ROUNDS=)
 bench-api: setup ## measure the reading of HTTP APIs beside fetch-and-drop and dlt (ROUNDS=, SLOW=)
 	$(PYTHON) -m benchmarks api --rounds $(ROUNDS) --slow-rounds $(SLOW)
 
+bench-memory: setup ## load wide rows and large values within 2 GB, each in a control group of that size (CASES=)
+	$(PYTHON) -m benchmarks.memory $(CASES)
+
 clean: ## remove what ran here (data, logs), keep what is installed
 	rm -rf .groundwork dbt/target dbt/logs logs

@@ -5,18 +5,27 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Callable, Iterator
+from functools import partial
 
+from groundwork import manifest
 from groundwork.bucket import Bucket
 from groundwork.catalog import AnySource, Catalog, PostgresSource, RestSource
 from groundwork.catalog.auth import RefreshTokenAuth
 from groundwork.errors import BucketError, GroundworkError, KeyTaken
+from groundwork.fetching import fetch
 from groundwork.findings import Finding, doubtful
 from groundwork.keep.records import under_way, unfinished
+from groundwork.scratch import scratch
 from groundwork.settings import SECRETS_DIRECTORY, KeepInDirectory, Resolve, Settings, secrets_directory
 from groundwork.sources import examination
 from groundwork.sources.address import Address
 from groundwork.sources.preparation import preparation as statements
 from groundwork.sources.slot import slot_name
+
+_READING = 60.0
+"""Seconds that the doctor reads in the warehouse, at most."""
+_OBJECT_BYTES = 256 << 20
+"""Bytes of the newest batch of a source that it reads, at most."""
 
 
 def examine(
@@ -31,6 +40,9 @@ def examine(
         resolve: looks secrets up.
     """
     yield _looked(f"bucket {settings.bucket_url}", lambda: _bucket(open_bucket()))
+    for source in catalog:
+        newest = partial(_newest_objects, open_bucket, source)
+        yield _looked(f"newest batch of {source} in the bucket", newest)
     yield _looked("rewrites of the bucket", lambda: _rewrites(open_bucket(), catalog))
     yield _looked(f"warehouse {settings.warehouse}", lambda: _warehouse(settings))
     for entry in catalog.values():
@@ -78,7 +90,19 @@ def _warehouse(settings: Settings) -> None:
     from groundwork.warehouses import open_warehouse
 
     with open_warehouse(settings, who="doctor") as warehouse:
-        warehouse.query("select 1")
+        warehouse.read_through(_READING)
+
+
+def _newest_objects(open_bucket: Callable[[], Bucket], source: str) -> None:
+    """Read what the newest batch of a source brought, up to `_OBJECT_BYTES`."""
+    bucket = open_bucket()
+    newest = manifest.latest(bucket, source)
+    with scratch() as directory:
+        left = _OBJECT_BYTES
+        for number, stored in enumerate(newest.objects if newest else ()):
+            left -= stored.bytes
+            if newest and left >= 0:
+                fetch(bucket, stored, directory / f"{number}.parquet", newest).unlink()
 
 
 def _place_of_refresh_token(entry: RestSource) -> Iterator[Finding]:

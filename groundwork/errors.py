@@ -26,6 +26,7 @@
     ├── PromiseBroken           what people read would change without notice
     └── WarehouseError          the warehouse cannot be opened, or refused a statement
         ├── WarehouseBusy       the turn to write did not come in time
+        ├── LackOfMemory        a load needs more memory than it may use
         └── WarehouseUnusable   its disk is full, its file is damaged, or its connection is gone
 
 A message says where, what, why and what to do, in that order, and holds no row values and no secrets:
@@ -185,3 +186,7 @@ class WarehouseBusy(WarehouseError):
 
 class WarehouseUnusable(WarehouseError):
     """Nothing can be written to the warehouse at all; no single stream is the reason."""
+
+
+class LackOfMemory(WarehouseError):
+    """A load needs more memory than it may use."""

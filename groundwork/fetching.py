@@ -19,7 +19,7 @@ from groundwork.bucket import Bucket
 from groundwork.errors import KeyMissing, ObjectDamaged
 from groundwork.keep import records as rewrite_records
 from groundwork.manifest import Manifest, StoredRows
-from groundwork.scratch import scratch
+from groundwork.scratch import scratch, told
 from groundwork.verification import check_against_footer
 from groundwork.warehouses import LandingBatch, LandingObject
 
@@ -68,7 +68,8 @@ def arriving(
         try:
             for number, group in enumerate(grouped(manifests)):
                 place = directory / str(number)
-                place.mkdir()
+                with told(place):
+                    place.mkdir()
                 files: Files = {}
                 batches = [
                     _batch(bucket, batch, streams, place, pool if ahead else None, files) for batch in group

@@ -7,11 +7,19 @@ A stream that cannot be landed is left out from that batch on, and the others ar
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 from groundwork.bucket import Bucket
-from groundwork.errors import GroundworkError, ObjectDamaged, WarehouseError, WarehouseUnusable, about
+from groundwork.errors import (
+    GroundworkError,
+    LackOfMemory,
+    ObjectDamaged,
+    WarehouseError,
+    WarehouseUnusable,
+    about,
+)
 from groundwork.fetching import afresh, up_to_date
 from groundwork.left_out import LeftOut, insist, leave_out, let_back, read_again, reason
 from groundwork.warehouses import LANDING_METADATA, TEXT, LandingBatch, Warehouse
@@ -108,11 +116,17 @@ def _land_what_can_be(
 
 def _leave_out(warehouse: Warehouse, batch: LandingBatch, report: Loaded, error: GroundworkError) -> None:
     """Leave out the stream that an error is about; the error itself when it is about none of the batch."""
-    there = {arrived.stored.stream for arrived in batch.objects} - report.left_out.keys()
-    if error.table not in there:
+    sizes: Counter[str] = Counter()
+    for arrived in batch.objects:
+        if arrived.stored.stream not in report.left_out:
+            sizes[arrived.stored.stream] += arrived.stored.bytes
+    # A commit lacks memory for all streams together: the largest is left out first.
+    lacking = isinstance(error, LackOfMemory) and not error.table
+    stream = max(sizes, key=lambda name: sizes[name], default="") if lacking else error.table
+    if stream not in sizes:
         raise error
     number, why = batch.manifest.batch_id, reason(error)
-    report.left_out[error.table] = leave_out(warehouse, report.source, error.table, number, why)
+    report.left_out[stream] = leave_out(warehouse, report.source, stream, number, why)
 
 
 def _without_left_out(warehouse: Warehouse, batch: LandingBatch, report: Loaded) -> LandingBatch:

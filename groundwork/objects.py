@@ -26,9 +26,12 @@ _REPETITIVE = (
     *("_stored_at", "_batch_id", "_file", "_run_id"),  # of objects that are written anew
 )
 
+_GROUP_BYTES = 16 << 20
+"""A row group has at most so many bytes before compression, unless one row is larger."""
+
 
 class OpenObject:
-    """One Parquet file being written, a row group per append."""
+    """One Parquet file being written, a row group per append, or several when the rows are large."""
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         """Open the file."""
@@ -53,13 +56,13 @@ class OpenObject:
         return self.path.stat().st_size
 
     def append(self, table: pa.Table) -> None:
-        """Write rows as one row group.
+        """Write rows, in row groups that whoever reads them can hold in memory.
 
         Raises:
             GroundworkError: when the disk is full or the file cannot be written.
         """
         with told(self.path):
-            self._writer.write_table(table, row_group_size=max(1, table.num_rows))
+            self._writer.write_table(table, row_group_size=_rows_of_a_group(table))
         self.rows += table.num_rows
         self.operations.update(_operations(table))
 
@@ -69,6 +72,12 @@ class OpenObject:
             self._writer.close()
             with self.path.open("rb") as file:
                 return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _rows_of_a_group(table: pa.Table) -> int:
+    """Rows per row group: all, unless they are larger than a group should be."""
+    groups = max(1, -(-int(table.nbytes) // _GROUP_BYTES))
+    return max(1, int(table.num_rows) // groups)
 
 
 def completed(rows: Rows, batch_id: int, first: int) -> pa.Table:

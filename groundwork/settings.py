@@ -23,6 +23,7 @@ from typing import Any, Literal, Protocol
 from pydantic import BaseModel, ConfigDict
 
 from groundwork.errors import SettingMissing
+from groundwork.sizes import Size
 
 
 class Named(BaseModel):
@@ -183,6 +184,8 @@ class Settings(BaseModel):
     bucket: str = ""
     warehouse: Literal["duckdb", "snowflake"] = "duckdb"
     duckdb_path: Path | None = None
+    duckdb_memory: Size | None = None
+    """Memory that a load into DuckDB may use at most, ``4 GB``; derived from the machine if not set."""
     readers_copy: Path | None = None
     """Where `groundwork.serving.publishing` puts a copy for readers after each build; none when not set."""
     catalog: Path = Path("catalog")

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 from groundwork.bucket import StoredObject, changed
+from groundwork.bucket.files import written
 from groundwork.errors import BucketError, KeyMissing, KeyTaken
 
 _DRAFT = ".draft-"
@@ -58,10 +59,15 @@ class LocalBucket:
             return self._path(key).read_bytes()
 
     def download(self, key: str, path: Path) -> None:  # noqa: D102
-        import shutil
-
         with self._told(key):
-            shutil.copyfile(self._path(key), path)
+            stored = self._path(key).open("rb")
+        with stored, written(path), path.open("wb") as file:
+            while chunk := self._next(key, stored):
+                file.write(chunk)
+
+    def _next(self, key: str, stored: IO[bytes]) -> bytes:
+        with self._told(key):
+            return stored.read(1 << 20)
 
     def exists(self, key: str) -> bool:  # noqa: D102
         with self._told(key):

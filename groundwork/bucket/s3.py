@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from groundwork.bucket import StoredObject, changed
+from groundwork.bucket.files import written
 from groundwork.errors import BucketError, KeyMissing, KeyTaken
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ class S3Bucket:
         with self._told(key):
             answer = self._client.get_object(Bucket=self._name, Key=self._prefix + key)
             chunks = answer["Body"].iter_chunks(1 << 20)
-            with _disk(path), path.open("wb") as file:
+            with written(path), path.open("wb") as file:
                 while chunk := self._next(key, chunks):
                     file.write(chunk)
 
@@ -201,15 +202,3 @@ class S3Bucket:
                 why=type(error).__name__,
                 fix="check AWS_ENDPOINT_URL_S3, the network and the credentials",
             ) from error
-
-
-@contextmanager
-def _disk(path: Path) -> Iterator[None]:
-    """Tell trouble with a file of ours from trouble with the server."""
-    try:
-        yield
-    except OSError as error:
-        raise BucketError(
-            str(path), f"cannot be written ({error.strerror or type(error).__name__})",
-            fix="free space there, or set TMPDIR to a larger disk",
-        ) from error  # fmt: skip

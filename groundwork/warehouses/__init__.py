@@ -208,6 +208,9 @@ class Warehouse(Protocol):
     def count(self, schema: str, table: str) -> int:
         """Rows of a table or view."""
 
+    def read_through(self, seconds: float) -> bool:
+        """Read what is stored, to see that it can be read; whether all was read in so many seconds."""
+
     def digest(self, schema: str, table: str, leave_out: Collection[str], after: str = "") -> Digest:
         """The canonical digest of a table or view, see `groundwork.warehouses.canonical`.
 
@@ -249,7 +252,9 @@ def open_warehouse(
         from groundwork.warehouses.writer import LONGEST_WAIT
 
         longest = LONGEST_WAIT if wait is None else wait
-        with open_duckdb(settings.duckdb_file, who=who, read_only=read_only, wait=longest) as warehouse:
+        with open_duckdb(
+            settings.duckdb_file, who=who, read_only=read_only, wait=longest, memory=settings.duckdb_memory
+        ) as warehouse:
             yield warehouse
     else:
         from groundwork.warehouses.snowflake import open_snowflake

@@ -7,11 +7,11 @@ own lock error. See docs/decisions/0004-one-writer.md.
 from __future__ import annotations
 
 import logging
-import os
 import re
+import threading
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import Any
 
 import duckdb
 
-from groundwork.errors import WarehouseError, about
+from groundwork.errors import LackOfMemory, WarehouseError, WarehouseUnusable, about
 from groundwork.manifest import REWRITTEN, Manifest, now
 from groundwork.warehouses import (
     INSTANT,
@@ -33,27 +33,41 @@ from groundwork.warehouses import (
     WHOLE,
     LandingBatch,
     LandingObject,
+    duckdb_memory,
     later,
     ledger_row,
     replayed_rows,
     rewritten,
 )
 from groundwork.warehouses.canonical import Digest, digest_of, digest_sql
+from groundwork.warehouses.duckdb_errors import REPLAY, of_commit, told
+from groundwork.warehouses.duckdb_memory import Bounds, unpacked
+from groundwork.warehouses.duckdb_objects import ROW, numbered
 from groundwork.warehouses.duckdb_text import DIALECT, kind_of, quoted
 from groundwork.warehouses.writer import LONGEST_WAIT, writer_lock
 
 log = logging.getLogger(__name__)
 
-_THREADS, _MEMORY_PER_THREAD = 4, 150
-"""While landing: threads at most, and megabytes for each."""
 _TYPES = {TEXT: "varchar", INSTANT: "timestamp", WHOLE: "bigint"}
 
 
 @contextmanager
 def open_duckdb(
-    file: Path, *, who: str, read_only: bool = False, wait: float = LONGEST_WAIT
+    file: Path,
+    *,
+    who: str,
+    read_only: bool = False,
+    wait: float = LONGEST_WAIT,
+    memory: int | None = None,
 ) -> Iterator[DuckDB]:
     """Open the file, after queueing for it.
+
+    Args:
+        file: the warehouse.
+        who: for whom.
+        read_only: open it for reading.
+        wait: seconds to wait for the turn.
+        memory: bytes that a load may use at most; derived when None.
 
     Raises:
         WarehouseBusy: when the turn does not come within ``wait`` seconds.
@@ -62,9 +76,10 @@ def open_duckdb(
     with writer_lock(file, who, wait=wait):
         connection = _connect(file, read_only)
         try:
-            yield DuckDB(connection, file)
+            yield DuckDB(connection, file, memory)
         finally:
-            connection.close()
+            with suppress(duckdb.Error):  # of a file that is damaged, or whose disk is full: known already
+                connection.close()
 
 
 def _connect(file: Path, read_only: bool) -> duckdb.DuckDBPyConnection:
@@ -73,15 +88,17 @@ def _connect(file: Path, read_only: bool) -> duckdb.DuckDBPyConnection:
         try:
             connection = duckdb.connect(str(file), read_only=read_only)
             break
-        except duckdb.IOException as error:
+        except duckdb.Error as error:
             # A program outside the platform (a shell, a BI tool) may hold the file without queueing.
             foreign = re.search(r"\(PID (\d+)\)", str(error))
             if not foreign or time.monotonic() - began > 600:
-                raise WarehouseError(
+                raise WarehouseUnusable(
                     str(file),
-                    "cannot be opened",
-                    why=f"process {foreign[1]} holds it" if foreign else "see the error it comes from",
-                    fix="close that program" if foreign else "check that it is a DuckDB 2.0 file",
+                    "cannot be opened"
+                    if foreign
+                    else "cannot be opened: it is damaged, or no DuckDB 2.0 file",
+                    why=f"process {foreign[1]} holds it" if foreign else str(error).splitlines()[0][:300],
+                    fix="close that program" if foreign else REPLAY,
                 ) from error
             waited = time.monotonic() - began
             if waited - told >= 30:
@@ -90,6 +107,9 @@ def _connect(file: Path, read_only: bool) -> duckdb.DuckDBPyConnection:
                 )
                 told = waited
             time.sleep(1)
+    connection.execute("set errors_as_json = true")
+    # DuckDB's own limit of its temporary files would make a full disk a lack of memory.
+    connection.execute("set max_temp_directory_size = '1000TB'")
     connection.execute("set timezone = 'UTC'")
     connection.execute("set preserve_insertion_order = false")  # `_row` keeps the order; memory stays flat
     return connection
@@ -100,9 +120,9 @@ class DuckDB:
 
     reads_bucket = False
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, file: Path) -> None:
-        """Wrap an open connection."""
-        self.connection, self._file, self.place = connection, file, str(file)
+    def __init__(self, connection: duckdb.DuckDBPyConnection, file: Path, memory: int | None = None) -> None:
+        """Wrap an open connection; a load may use so many bytes of memory, see `duckdb_memory`."""
+        self.connection, self._file, self.place, self._memory = connection, file, str(file), memory
 
     def quoted(self, name: str) -> str:  # noqa: D102
         return quoted(name)
@@ -166,7 +186,20 @@ class DuckDB:
         return int(found[0][0] or 0)
 
     def land(self, batches: Sequence[LandingBatch], run_id: str) -> None:  # noqa: D102
-        with self._told(), self._bounded(), self._transaction():
+        widest = max((len(found.stored.columns) for batch in batches for found in batch.objects), default=0)
+        lack: LackOfMemory | None = None
+        for bounds in duckdb_memory.bounds(widest, self._memory):
+            if lack:
+                log.info("landing again warehouse=%s mb=%d", self._file.name, bounds.memory // 1_000_000)
+            try:
+                return self._land(batches, run_id, bounds)
+            except LackOfMemory as error:
+                lack = error
+        assert lack
+        raise lack
+
+    def _land(self, batches: Sequence[LandingBatch], run_id: str, bounds: Bounds) -> None:
+        with self._told(), self._bounded(bounds), self._transaction(batches):
             loaded_at = self._loaded_at(batches)
             for table, names in _replaced(batches).items():
                 self.connection.execute(
@@ -175,10 +208,10 @@ class DuckDB:
             for batch in batches:
                 for arriving in batch.objects:
                     if not arriving.stored.rewritten:
-                        with about(arriving.stored.stream), self._told():
+                        with about(arriving.stored.stream), self._told(objects=True):
                             self._insert(batch.manifest, arriving, loaded_at)
             for names, columns, arriving in rewritten(batches):
-                with about(arriving.stored.stream), self._told():
+                with about(arriving.stored.stream), self._told(objects=True):
                     self._insert_rewritten(batches[0].manifest.source, names, columns, arriving, loaded_at)
             self._enter([batch.manifest for batch in batches if batch.whole], loaded_at, run_id)
             if entered := replayed_rows(batches):
@@ -220,12 +253,8 @@ class DuckDB:
         number, parameters = "file_row_number", [*given.values(), str(path)]
         rows = "read_parquet(?, file_row_number = true, hive_partitioning = false)"
         if number in map(_folded, stored.columns):  # the source has a column of that name itself
-            number, rows = "_row", "numbered"
-            import pyarrow as pa
-            import pyarrow.parquet as pq
-
-            read = pq.read_table(path)
-            self.connection.register(rows, read.append_column(number, pa.array(range(read.num_rows))))
+            number, rows = ROW, "numbered"
+            self.connection.register(rows, numbered(path))
             parameters.pop()
         values = ", ".join([*map(quoted, from_file), number, *("?" for _ in given)])
         self.connection.execute(f"insert into {table} ({names}) select {values} from {rows}", parameters)
@@ -278,6 +307,28 @@ class DuckDB:
     def count(self, schema: str, table: str) -> int:  # noqa: D102
         return int(self.query(f"select count(*) from {quoted(schema)}.{quoted(table)}")[0][0])
 
+    def read_through(self, seconds: float) -> bool:  # noqa: D102
+        tables = self.query(
+            "select schema_name, table_name from duckdb_tables() where database_name = current_database()"
+            " and not temporary order by estimated_size, schema_name, table_name"
+        )
+        timer = threading.Timer(seconds, self.connection.interrupt)
+        timer.start()
+        try:
+            for schema, table in tables:
+                with self._told():
+                    # A sum over all columns reads every block; DuckDB checks each block's own checksum.
+                    self.connection.execute(
+                        f"select bit_xor(hash(t)) from {quoted(schema)}.{quoted(table)} t"
+                    ).fetchall()
+        except WarehouseError as error:
+            if not isinstance(error.__cause__, duckdb.InterruptException):
+                raise
+            return False
+        finally:
+            timer.cancel()
+        return True
+
     def digest(  # noqa: D102
         self, schema: str, table: str, leave_out: Collection[str], after: str = ""
     ) -> Digest:
@@ -289,38 +340,33 @@ class DuckDB:
         return digest_of(self.query(digest_sql(DIALECT, relation, kinds, where), parameters)[0])
 
     @contextmanager
-    def _bounded(self) -> Iterator[None]:
+    def _bounded(self, bounds: Bounds) -> Iterator[None]:
         """Let memory be flat, however many rows come: every thread holds a group of rows until it is full."""
-        threads = min(os.cpu_count() or 1, _THREADS)
-        self.connection.execute(f"set threads = {threads}")
-        self.connection.execute(f"set memory_limit = '{threads * _MEMORY_PER_THREAD}MB'")
+        self.connection.execute(f"set threads = {bounds.threads}")
+        self.connection.execute(f"set memory_limit = '{bounds.memory}B'")
         try:
             yield
         finally:
-            self.connection.execute("reset memory_limit")
-            self.connection.execute("reset threads")
+            with suppress(duckdb.Error):  # an error before is the cause
+                self.connection.execute("reset memory_limit")
+                self.connection.execute("reset threads")
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def _transaction(self, batches: Sequence[LandingBatch] = ()) -> Iterator[None]:
         self.connection.execute("begin")
         try:
             yield
         except BaseException:
-            self.connection.execute("rollback")
+            with suppress(duckdb.Error):  # the first error is the cause
+                self.connection.execute("rollback")
             raise
-        self.connection.execute("commit")
-
-    @contextmanager
-    def _told(self) -> Iterator[None]:
         try:
-            yield
+            self.connection.execute("commit")
         except duckdb.Error as error:
-            raise WarehouseError(
-                str(self._file),
-                f"a statement failed ({type(error).__name__})",
-                why=str(error).splitlines()[0][:300],
-                fix="nothing was written by it",
-            ) from error
+            raise of_commit(error, self._file, unpacked(batches)) from error
+
+    def _told(self, *, objects: bool = False) -> AbstractContextManager[None]:
+        return told(self._file, objects=objects)
 
 
 def _declared(column: str, kind: str) -> str:
