@@ -68,8 +68,8 @@ RESTARTS := 6
 CUTS := 6
 FAULTS := 6
 SEED :=
-chaos: setup ## the proof that nothing is lost or doubled: KILLS= RESTARTS= CUTS= FAULTS= SEED=
-	$(PYTHON) -m tests.chaos --kills $(KILLS) --restarts $(RESTARTS) --cuts $(CUTS) --faults $(FAULTS) $(if $(SEED),--seed $(SEED))
+chaos: setup ## the proof that nothing is lost or doubled: KILLS= RESTARTS= CUTS= FAULTS= SEED=; PUBLISH=1 into docs/proofs/
+	$(PYTHON) -m tests.chaos --kills $(KILLS) --restarts $(RESTARTS) --cuts $(CUTS) --faults $(FAULTS) $(if $(SEED),--seed $(SEED)) $(if $(PUBLISH),--publish)
 
 BASE := main
 slim: setup ## build only the dbt models that differ from the commit BASE=, on the demo's data as that commit left it
@@ -87,14 +87,14 @@ test-snowflake: setup ## loads, dbt and replay on Snowflake's emulator; on the a
 test-replay: setup ## the warehouse destroyed and replayed ten times in a row, every digest equal each time
 	GROUNDWORK_TEST_REPLAYS=10 $(PYTHON) -m pytest tests/integration/test_replay_proof.py -q
 
-test-alerts: setup ## twenty kinds of trouble in a real platform, one mail each; report in docs/proofs/alerts.md (WAVES=, CLEAN=)
-	$(PYTHON) -u -m tests.alerts $(if $(WAVES),--waves $(WAVES)) $(if $(CLEAN),--clean $(CLEAN))
+test-alerts: setup ## twenty kinds of trouble in a real platform, one mail each (WAVES=, CLEAN=, TIMES=, SEED=); PUBLISH=1 into docs/proofs/
+	$(PYTHON) -u -m tests.alerts $(if $(WAVES),--waves $(WAVES)) $(if $(CLEAN),--clean $(CLEAN)) $(if $(TIMES),--times $(TIMES)) $(if $(SEED),--seed $(SEED)) $(if $(PUBLISH),--publish)
 
 test-large: setup ## ten million rows in one transaction, within a gigabyte of memory
 	GROUNDWORK_TEST_LARGE=1 $(PYTHON) -m pytest tests/integration/capture/test_large.py tests/integration/capture/test_values.py -k "transaction or hundred" -q -s
 
-test-deploy: setup ## several workers for minutes, a server that is restarted, a database that is restored
-	GROUNDWORK_TEST_DEPLOY=1 GROUNDWORK_TEST_DEPLOY_SECONDS=300 $(PYTHON) -m pytest -q tests/integration/test_prefect_workers.py tests/integration/test_prefect_restored.py
+test-deploy: setup ## several workers for minutes, restarted servers, a restored database, all that stops everything
+	GROUNDWORK_TEST_DEPLOY=1 GROUNDWORK_TEST_DEPLOY_SECONDS=300 $(PYTHON) -m pytest -q tests/integration/test_prefect_workers.py tests/integration/test_prefect_restored.py tests/integration/test_dead_mans_switch.py
 
 bench: setup ## measure; peers are installed in environments of their own
 	$(PYTHON) -m benchmarks
@@ -122,5 +122,5 @@ bench-api: setup ## measure the reading of HTTP APIs beside fetch-and-drop and d
 bench-memory: setup ## load wide rows and large values within 2 GB, each in a control group of that size (CASES=)
 	$(PYTHON) -m benchmarks.memory $(CASES)
 
-clean: ## remove what ran here (data, logs), keep what is installed
-	rm -rf .groundwork dbt/target dbt/logs logs
+clean: ## remove what ran here (data, logs), keep what is installed; refused while a platform runs
+	@python3 -I demo/clean.py

@@ -79,4 +79,4 @@ def busy(primary: Postgres) -> Iterator[None]:
         yield
     finally:
         done.set()
-        logging.join()
+        logging.join(60)

@@ -9,10 +9,9 @@ import sys
 from pathlib import Path
 
 from tests.chaos.plan import Plan
-from tests.chaos.report import ROOT, markdown, summary
+from tests.chaos.report import markdown, summary
 from tests.chaos.world import own_directory, prove
-
-REPORT = ROOT / "docs" / "proofs" / "chaos.md"
+from tests.proofs import report
 
 
 def main() -> int:
@@ -22,7 +21,8 @@ def main() -> int:
         asked.add_argument(f"--{name}", type=int, default=usual)
     asked.add_argument("--seed", type=int, default=None, help="printed; drawn when not given")
     asked.add_argument("--seconds", type=float, default=None, help="over how long the strikes are spread")
-    asked.add_argument("--report", type=Path, default=REPORT)
+    asked.add_argument("--report", type=Path, default=None)
+    asked.add_argument("--publish", action="store_true", help="write docs/proofs/chaos.md")
     given = asked.parse_args()
     seed = secrets.randbelow(1_000_000) if given.seed is None else given.seed
     # A run between two kills takes a second or two; a restart about as long.
@@ -40,9 +40,10 @@ def main() -> int:
     with own_directory() as directory:
         proof = prove(plan, directory, lambda line: print(line, flush=True))
     print(summary(proof))
-    given.report.parent.mkdir(parents=True, exist_ok=True)
-    given.report.write_text(markdown(proof), encoding="utf-8")
-    print(f"report: {given.report}")
+    file = given.report or report("chaos", publish=given.publish)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(markdown(proof), encoding="utf-8")
+    print(f"report: {file}")
     return 0 if proof.holds and proof.complete else 1
 
 

@@ -92,7 +92,7 @@ class BucketContract:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join()
+            thread.join(60)
         bucket.put("shop2/other", b"")
         assert {o.key for o in bucket.list("shop/")} == keys
         assert {o.key for o in bucket.list("shop/manifests/000000000")} == {
@@ -108,7 +108,7 @@ class BucketContract:
 
             def write(number: int, key: str = f"shop/manifests/{attempt}", start: Any = start,
                       winners: Any = winners, losers: Any = losers) -> None:  # fmt: skip
-                start.wait()
+                start.wait(60)
                 try:
                     bucket.put_if_absent(key, b"%d" % number * 5000)
                     winners.append(number)
@@ -119,7 +119,7 @@ class BucketContract:
             for thread in threads:
                 thread.start()
             for thread in threads:
-                thread.join()
+                thread.join(60)
             assert (len(winners), len(losers)) == (1, 7)
             assert bucket.get(f"shop/manifests/{attempt}") == b"%d" % winners[0] * 5000
 
@@ -144,7 +144,7 @@ class BucketContract:
         for number in range(20):
             bucket.put("key", bodies[number % 2])
         stop.set()
-        reader.join()
+        reader.join(60)
         assert seen
         assert set(seen) <= set(bodies)
 

@@ -56,7 +56,7 @@ class Api:
 
     def close(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
+        self._thread.join(60)
 
 
 def answer(body: Any, status: int = 200, **headers: str) -> web.Response:

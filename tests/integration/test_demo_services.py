@@ -106,7 +106,7 @@ def test_nothing_is_left_when_the_owner_is_killed(tmp_path: Path) -> None:
     processes = psutil.Process(owner.pid).children(recursive=True)
     assert pid in [process.pid for process in processes]
     os.kill(owner.pid, signal.SIGKILL)
-    owner.communicate()
+    owner.communicate(timeout=60)
     until(
         lambda: not any(process.is_running() for process in processes),
         seconds=20,

@@ -111,7 +111,7 @@ def running(home: Path, scripts: list[str]) -> Iterator[list[subprocess.Popen[st
     finally:
         for process in started:
             process.kill()
-            process.wait()
+            process.wait(60)
 
 
 def told(processes: list[subprocess.Popen[str]]) -> tuple[queue.Queue[int], list[list[str]]]:

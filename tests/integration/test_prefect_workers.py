@@ -108,7 +108,7 @@ class Till:
             yield
         finally:
             done.set()
-            thread.join()
+            thread.join(60)
 
 
 @pytest.fixture(scope="module")

@@ -172,7 +172,7 @@ class OAuthServer:
 
     def close(self) -> None:
         self._server.shutdown()
-        self._thread.join()
+        self._thread.join(60)
         self._server.server_close()
 
 

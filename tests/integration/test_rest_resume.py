@@ -112,7 +112,7 @@ def killed_in_mid_pull(url: str, stream: dict[str, Any], bucket: Bucket, reached
         assert killed.poll() is None
     finally:
         killed.kill()
-        killed.wait()
+        killed.wait(60)
 
 
 def committed_are(bucket: Bucket, batches: int) -> Callable[[], bool]:
@@ -389,7 +389,7 @@ def test_a_run_that_is_killed_goes_on_in_the_part_that_it_was_in(
         assert reached.wait(120)
     finally:
         killed.kill()
-        killed.wait()
+        killed.wait(60)
     released.set()
     before = committed(bucket, tmp_path)
     source = family(api.url) if kind == "children" else entry(api.url, BY_DAY)

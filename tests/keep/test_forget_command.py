@@ -158,7 +158,7 @@ def test_a_killed_command_is_finished_without_the_name_and_nothing_is_left(platf
         assert time.monotonic() < deadline and process.poll() is None
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.wait(60)
 
     assert "not finished" in platform.run("forget", "--verify", fails=True)
     told = platform.run("forget", "--resume")
@@ -239,7 +239,7 @@ def test_an_erasure_killed_at_any_moment_is_finished_by_resume(platform: Platfor
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(chance.uniform(0.2, takes))
         process.kill()
-        process.wait()
+        process.wait(60)
         said = platform.run("forget", "--resume")
         if "no erasure was cut short" in said or "withdrawn" in said:
             process = subprocess.Popen(command(number), **quiet)  # type: ignore[call-overload]

@@ -30,7 +30,7 @@ def test_no_more_waits_than_the_limit_and_all_of_it_comes() -> None:
     while (rows := shelf.take()) is not None:
         seen.append(rows)
     for thread in threads:
-        thread.join()
+        thread.join(60)
     assert len(seen) == 50
 
 

@@ -92,7 +92,7 @@ def test_a_large_message_that_trickles_in_does_not_grow_the_buffer_beyond_need(
         with pytest.raises(SourceUnreachable, match="here: the connection broke"):
             received.gather()
             received.gather()
-    sender.join()
+    sender.join(60)
 
 
 def test_what_is_wanted_ends_the_waiting_wherever_it_was_cut(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,7 +105,7 @@ def test_what_is_wanted_ends_the_waiting_wherever_it_was_cut(monkeypatch: pytest
             sender = threading.Timer(0.05, theirs.sendall, [b"the barrier"[cut:] + b" after"])
             sender.start()
             buffer, filled, seen = received.gather(b"the barrier")
-            sender.join()
+            sender.join(60)
             assert seen
             assert b"the barrier" in buffer.bytes[:filled].tobytes()
 

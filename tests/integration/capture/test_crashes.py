@@ -152,7 +152,7 @@ def test_two_first_runs_at_once_end_in_one_history(items: Capture, database: Dat
         thread.start()
     change(database)
     for thread in threads:
-        thread.join()
+        thread.join(60)
     items.run()
     items.assert_equal_to_the_source()
     assert len(problems) < 3

@@ -67,7 +67,7 @@ def moving(database: Database) -> Iterator[None]:
         yield
     finally:
         stop.set()
-        thread.join()
+        thread.join(60)
 
 
 def threads_of_ours() -> list[str]:

@@ -124,7 +124,7 @@ def test_a_stream_is_read_again_while_writers_go_on(items: Capture, database: Da
             items.run(refresh=["items", "notes"])
     finally:
         stop.set()
-        writer.join()
+        writer.join(60)
     items.run()
     items.assert_equal_to_the_source()
 

@@ -49,7 +49,7 @@ def writers(database: Database, count: int = 3) -> Iterator[list[int]]:
     finally:
         stop.set()
         for thread in threads:
-            thread.join()
+            thread.join(60)
 
 
 def test_a_snapshot_under_writers_and_the_log_after_it_make_the_source(
