@@ -18,6 +18,7 @@ from pathlib import Path
 from types import FrameType
 
 from demo.platform import PARTS, Platform
+from demo.postgres import keep_private
 from demo.service import ServiceError
 
 HOME = Path(".groundwork")
@@ -40,7 +41,7 @@ def main() -> int:
         signal.signal(number, _interrupt)
     os.environ.setdefault("PYTHONWARNINGS", "ignore::UserWarning:multiprocessing.resource_tracker")
     log_file = options.home.absolute() / "demo.log"
-    log_file.parent.mkdir(parents=True, exist_ok=True)
+    keep_private(log_file.parent)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s", filename=log_file)
     try:
         (_run if options.command == "run" else _serve)(options.home, options.rate)
@@ -85,10 +86,12 @@ def _run(home: Path, rate: float) -> None:
 
 def _serve(home: Path, rate: float) -> None:
     """Server, worker, schedules, shop and UI, until Ctrl-C."""
-    with _started(home, rate) as platform:
+    with _started(home, rate, more=["switch"]) as platform:
         with _told("deployments and alerts"):
             _deploy()
-        print(f"\n  Prefect     {platform.prefect.url if platform.prefect else ''}")
+        assert platform.prefect is not None
+        print(f"\n  Prefect     {platform.prefect.url}")
+        print(f"              log in with the line in {platform.prefect.login_file}")
         print('  warehouse   python -m groundwork sql "from visualization.revenue_daily limit 5"')
         print(f"  mails       {platform.mailbox.directory}")
         print(
@@ -99,8 +102,10 @@ def _serve(home: Path, rate: float) -> None:
 
 
 @contextmanager
-def _started(home: Path, rate: float, queues: Sequence[str] = ()) -> Iterator[Platform]:
-    parts = (*PARTS, "workload")
+def _started(
+    home: Path, rate: float, queues: Sequence[str] = (), more: Sequence[str] = ()
+) -> Iterator[Platform]:
+    parts = (*PARTS, "workload", *more)
     platform = Platform(home, parts=parts, pool=POOL, queues=queues, workload_rate=rate)
     with _told("PostgreSQL, S3, payments API, Prefect, mailbox, worker"):
         platform.start()

@@ -22,9 +22,10 @@ from typing import Self
 
 import filelock
 
+from demo.dead_mans_switch import DeadMansSwitch
 from demo.mailbox import Mailbox, MailServer
 from demo.payments import REQUESTS_PER_SECOND, PaymentsApi
-from demo.postgres import Postgres
+from demo.postgres import Postgres, keep_private
 from demo.prefect_server import PrefectServer, PrefectWorker, create_prefect_database
 from demo.s3 import S3Server
 from demo.service import Service, ServiceError
@@ -34,7 +35,9 @@ from demo.workload import WorkloadProcess
 logger = logging.getLogger(__name__)
 
 PARTS = ("shop", "payments", "s3", "mailbox", "prefect", "worker")
-"""What is started if nothing else is said; there is also `workload`."""
+"""What is started if nothing else is said."""
+MORE_PARTS = ("workload", "switch")
+"""What there is besides: the shop's writer, and the dead man's switch."""
 
 
 class Platform:
@@ -43,7 +46,7 @@ class Platform:
     Args:
         directory: the platform's home (GROUNDWORK_HOME); the services' data are in its `services/`.
         parts: which parts to start. `payments` and `workload` bring the shop with them, `worker`
-            brings `prefect`.
+            brings `prefect`, and `switch` prefect and mailbox.
         durable: false for tests: the databases do not wait for the disk.
         today: the day at which the shop's history ends, when it is made; today if not given.
         pool: the worker's pool.
@@ -66,11 +69,12 @@ class Platform:
     ) -> None:
         self.directory = directory.absolute()
         self.parts = set(parts)
-        unknown = self.parts - {*PARTS, "workload"}
+        unknown = self.parts - {*PARTS, *MORE_PARTS}
         if unknown:
-            raise ValueError(f"unknown part {min(unknown)!r}; there are: {', '.join((*PARTS, 'workload'))}")
+            raise ValueError(f"unknown part {min(unknown)!r}; there are: {', '.join((*PARTS, *MORE_PARTS))}")
         self.parts |= {"shop"} if self.parts & {"payments", "workload"} else set()
-        self.parts |= {"prefect"} if "worker" in self.parts else set()
+        self.parts |= {"mailbox"} if "switch" in self.parts else set()
+        self.parts |= {"prefect"} if self.parts & {"worker", "switch"} else set()
         self.today = today
         self.pool = pool
         self.queues = queues
@@ -86,6 +90,7 @@ class Platform:
         self.prefect: PrefectServer | None = None
         self.worker: PrefectWorker | None = None
         self.workload: WorkloadProcess | None = None
+        self.switch: DeadMansSwitch | None = None
         self.seconds: dict[str, float] = {}
         self._services = services
         self._lock = filelock.FileLock(self.directory / "platform.lock")
@@ -102,7 +107,7 @@ class Platform:
             ServiceError: a part did not start (all others are stopped then), or a platform runs in
                 this directory already.
         """
-        self.directory.mkdir(parents=True, exist_ok=True)
+        keep_private(self.directory)
         try:
             self._lock.acquire(timeout=0)
         except filelock.Timeout:
@@ -121,6 +126,7 @@ class Platform:
             _side_by_side([chain for part, chain in chains.items() if part in self.parts])
             # the flow runs of the worker get the addresses of everything else
             _side_by_side([self._start_worker, self._start_workload])
+            self._start_switch()  # last: what it looks at is there
         except BaseException:
             self.stop()
             raise
@@ -133,6 +139,8 @@ class Platform:
         """Stop everything: first what uses the databases, then the databases. Safe to call twice."""
         users = [self.worker, self.workload, self.prefect, self.payments]
         servers = [self.s3, self.mail_server, self.shop_server, self.prefect_database]
+        if self.switch is not None:
+            self.switch.stop()  # first: what is stopped on purpose is no incident
         if self.worker is not None:
             self.worker.stop()  # while the server is there, so that it can say what it stopped
         for group in (users, servers):
@@ -202,6 +210,11 @@ class Platform:
             self.workload = WorkloadProcess(directory, url, rate=self.workload_rate)
             self._start("workload", self.workload)
 
+    def _start_switch(self) -> None:
+        if "switch" in self.parts:
+            self.switch = DeadMansSwitch(self._services / "switch", self.environment())
+            self._start("switch", self.switch)
+
     def __enter__(self) -> Self:
         return self.start()
 
@@ -240,7 +253,7 @@ def main() -> None:
     """Start the parts, print the environment, wait for Ctrl-C or SIGTERM, stop."""
     parser = argparse.ArgumentParser(prog="python -m demo.platform", description=__doc__)
     parser.add_argument("--directory", type=Path, default=Path(".groundwork"))
-    parser.add_argument("--parts", nargs="+", default=PARTS, choices=(*PARTS, "workload"))
+    parser.add_argument("--parts", nargs="+", default=PARTS, choices=(*PARTS, *MORE_PARTS))
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     ended = threading.Event()

@@ -102,6 +102,14 @@ def _program_prefix(programs: Path) -> tuple[tuple[str, ...], Path, pwd.struct_p
     return plain, copy / programs.relative_to(package.parent), user
 
 
+def keep_private(directory: Path) -> None:
+    """Make a directory that no other user may read, and enter only where PostgreSQL's user must."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    prefix, _, user = _program_prefix(binaries())
+    passes = user is None or "--ambient-caps=+dac_override" in prefix
+    directory.chmod(0o700 if passes else 0o711)
+
+
 @cache
 def _major_version(programs: Path) -> int:
     prefix, directory, _ = _program_prefix(programs)

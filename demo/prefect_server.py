@@ -2,14 +2,19 @@
 
 SQLite is not used: on Prefect 3.8 it loses and doubles alerts. The order of events is kept in the
 database too: kept in memory, an event after a restart may wait 15 minutes.
+
+Loopback is no protection: any web page that a person opens can send requests to it, and whoever may write to
+this API can run code. So the API has a random password, answers no other origin, and wants CSRF tokens.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import sys
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +26,7 @@ from demo.service import LOOPBACK, Service, keep_secret
 
 DATABASE = "prefect"
 ROLE = "prefect"
+LOGIN_USER = "groundwork"
 # A server and a worker import every Prefect collection that is installed: eight seconds of the
 # processor's time each, for nothing they need here. A module that is None in sys.modules cannot be
 # imported, which Prefect notes with one warning each. Flow runs are processes of their own and import all.
@@ -54,14 +60,25 @@ class PrefectServer(Service):
     Args:
         directory: holds Prefect's home and the log.
         database_url: SQLAlchemy's address of its PostgreSQL database.
+        protected: false only for a test that wants an API without a password.
     """
 
     name: ClassVar[str] = "prefect-server"
     start_timeout: ClassVar[float] = 180.0  # the first start makes the tables
 
-    def __init__(self, directory: Path, database_url: str) -> None:
+    def __init__(self, directory: Path, database_url: str, *, protected: bool = True) -> None:
         super().__init__(directory)
-        self.database_url = database_url
+        self.database_url, self.protected = database_url, protected
+
+    @property
+    def login_file(self) -> Path:
+        """Where the login of API and user interface is kept (mode 0600)."""
+        return self.directory / "login"
+
+    @property
+    def login(self) -> str:
+        """`user:password`, as Prefect's settings and its user interface want it."""
+        return keep_secret(self.login_file, f"{LOGIN_USER}:")
 
     @property
     def url(self) -> str:
@@ -83,10 +100,26 @@ class PrefectServer(Service):
             "PREFECT_LOGGING_TO_API_BATCH_INTERVAL": "0.5",  # less is lost when a run is killed
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "DO_NOT_TRACK": "1",
+            **({"PREFECT_API_AUTH_STRING": self.login} if self.protected else {}),
         }
 
+    def headers(self) -> dict[str, str]:
+        """What a request to the running API must carry: the login, and a CSRF token for what it changes."""
+        if not self.protected:
+            return {"Content-Type": "application/json"}
+        given = {
+            "Content-Type": "application/json",
+            "Authorization": f"Basic {base64.b64encode(self.login.encode()).decode()}",
+        }
+        client = str(uuid.uuid4())
+        request = urllib.request.Request(f"{self.api_url}/csrf-token?client={client}", headers=given)
+        with urllib.request.urlopen(request, timeout=30) as response:
+            token = json.load(response)["token"]
+        return {**given, "Prefect-Csrf-Token": token, "Prefect-Csrf-Client": client}
+
     def prepare(self) -> None:
-        """Make Prefect's home."""
+        """Make Prefect's home and the login; both are for this user only."""
+        self.directory.chmod(0o700)
         (self.directory / "home").mkdir(exist_ok=True)
 
     def command(self) -> list[str]:
@@ -106,6 +139,14 @@ class PrefectServer(Service):
             "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
             # A run that waits for its deployment's place asks again after this; a person may be watching.
             "PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS": "5",
+            **(self._protection() if self.protected else {}),
+        }
+
+    def _protection(self) -> dict[str, str]:
+        return {
+            "PREFECT_SERVER_API_AUTH_STRING": self.login,
+            "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": self.url,
+            "PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED": "true",
         }
 
     def is_ready(self) -> bool:
@@ -137,8 +178,8 @@ class PrefectServer(Service):
 
     def _asked(self, method: str, path: str, body: object = None) -> list[dict[str, str]]:
         data = None if body is None else json.dumps(body).encode()
-        headers = {"Content-Type": "application/json"}
-        request = urllib.request.Request(self.api_url + path, data=data, headers=headers, method=method)
+        url, headers = self.api_url + path, self.headers()
+        request = urllib.request.Request(url, data=data, headers=headers, method=method)
         with urllib.request.urlopen(request, timeout=30) as response:
             answer = response.read()
         return json.loads(answer) if answer else []
@@ -198,12 +239,10 @@ class PrefectWorker(Service):
 
     def is_ready(self) -> bool:
         """Whether the server has heard of this worker since it was started."""
-        request = urllib.request.Request(
-            f"{self.server.api_url}/work_pools/{self.pool}/workers/filter",
-            data=b"{}",
-            headers={"Content-Type": "application/json"},
-        )
+        path = f"/work_pools/{self.pool}/workers/filter"
         try:
+            headers = self.server.headers()
+            request = urllib.request.Request(self.server.api_url + path, data=b"{}", headers=headers)
             with urllib.request.urlopen(request, timeout=5) as response:
                 workers = json.load(response)
         except (OSError, urllib.error.HTTPError):

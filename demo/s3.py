@@ -127,6 +127,7 @@ class S3Server(Service):
             "master.volumeSizeLimitMB": 128,
             "volume.max": 0,
             "volume.preStopSeconds": 0,
+            "disableHttp": "true",  # of master and filer: a page could delete everything by one address
             "webdav": "false",
             "admin.ui": "false",
             "admin.port.grpc": self.ports["admin"] + GRPC_OF_ADMIN,
@@ -138,8 +139,14 @@ class S3Server(Service):
         return [str(program), "-logtostderr=true", "mini", *words]
 
     def program_environment(self) -> dict[str, str]:
-        """No keys of the user's: the server would take them for its own."""
-        return self.environment()
+        """No keys of the user's: the server would take them for its own.
+
+        SeaweedFS has more doors than S3: its filer and volumes speak HTTP too. With these keys they answer
+        nothing that is not signed by one of its own parts, so no web page can read or delete by them.
+        """
+        keys = ("JWT_SIGNING", "JWT_SIGNING_READ", "JWT_FILER_SIGNING", "JWT_FILER_SIGNING_READ")
+        signing = {f"WEED_{name}_KEY": keep_secret(self.directory / "signing-key") for name in keys}
+        return {**self.environment(), **signing, "WEED_CORS_ALLOWED_ORIGINS_VALUES": self.endpoint_url}
 
     def is_ready(self) -> bool:
         """Whether a signed request finds the bucket."""

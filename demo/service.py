@@ -67,12 +67,12 @@ def free_port(remembered: int | None = None) -> int:
     raise ServiceError("no free loopback port found between 20000 and 29999")
 
 
-def keep_secret(path: Path) -> str:
-    """The random secret kept in this file (mode 0600), made at the first call."""
+def keep_secret(path: Path, before: str = "") -> str:
+    """The random secret kept in this file (mode 0600), made at the first call, behind a text."""
     if not path.exists():
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_hex(16))
+            file.write(before + secrets.token_hex(16))
     return path.read_text()
 
 

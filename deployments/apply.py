@@ -25,7 +25,7 @@ from deployments.changes import Change
 from deployments.environments import Environment
 from deployments.pools import apply_limits, apply_pool, apply_queues, template
 from deployments.saved_settings import apply_saved
-from deployments.server import check_server
+from deployments.server import check_server, unwatched
 from deployments.variables import apply_variables
 from groundwork.catalog import Catalog, load_catalog
 from groundwork.errors import GroundworkError, SettingMissing
@@ -128,6 +128,10 @@ def main() -> int:
             remove=chosen.remove,
         ):
             print(change, flush=True)
+        if not chosen.dry_run:
+            with get_client(sync_client=True) as client:
+                if note := unwatched(client):
+                    print(f"note: {note}", file=sys.stderr)
     except GroundworkError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from groundwork.alerts.silence import allowed
+from groundwork.alerts.silence import WATCH, allowed
 from groundwork.catalog import Catalog
 from groundwork.schedules import longest_gap
 from groundwork.settings import Settings
@@ -71,6 +71,8 @@ def expanded(
             yield json.loads(text)
             continue
         for window in found:
+            if window.deployment == WATCH:
+                continue  # the dead man's switch looks at its newest success
             seconds = str(int(window.silent.total_seconds()))
             filled = text.replace("<deployment>", window.deployment).replace('"<window>"', seconds)
             yield json.loads(filled)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from groundwork.alerts.silence import allowed, rough
+from groundwork.alerts.silence import WATCH, allowed, rough
 from groundwork.alerts.troubles import Board, Kind, Trouble, moment
 from groundwork.settings import Settings
 
@@ -25,16 +25,8 @@ SCHEDULED = "groundwork-scheduled"
 SWITCH = "groundwork_schedules"
 """Prefect variable: `off` where nothing is to run by itself, as in development."""
 MAILED = "prefect.automation.action.executed"
-TOLD_BY_SERVER: list[tuple[str, Kind, str, str]] = [
-    ("groundwork: no worker", "no worker", "worker", "no worker took work from the pool, so nothing ran"),
-    (
-        "groundwork: alert failed",
-        "alert channel",
-        "alert channel",
-        "the run that tells of troubles went wrong",
-    ),
-]
-"""Automations by which the server mails itself, and what they tell."""
+ALERT_FAILED = "groundwork: alert failed"
+"""The automation by which the server sends a mail itself."""
 BY_HAND = timedelta(hours=2)
 """Runs that nothing repeats are told of if they ended within this time."""
 
@@ -81,17 +73,17 @@ def could_not_tell(client: SyncPrefectClient) -> bool:
 
 
 def told_by_server(client: SyncPrefectClient, board: Board) -> None:
-    """Note on the board what the server told by itself, and that it is over: else nobody would read this.
+    """Note on the board that the server sent a mail itself, and that this is over: `notify` runs again.
 
     That it is over is left to `Board.settle` to tell; if it cannot be told, it is not over.
     """
-    ready = _newest_event(client, "prefect.work-pool.ready")
-    for automation, kind, about, what in TOLD_BY_SERVER:
-        told, row = _newest_event(client, MAILED, automation), board.rows.get(kind)
-        if told and not (row and row.opened[-1] >= told) and (kind != "no worker" or told < ready):
-            board.observe(about, {kind: Trouble(kind, kind, about, what, told)}, moment(told))
-            board.rows[kind].untold = False
-            board.observe(about, {}, datetime.now(UTC))
+    kind: Kind = "alert channel"
+    told, row = _newest_event(client, MAILED, ALERT_FAILED), board.rows.get(kind)
+    if told and not (row and row.opened[-1] >= told):
+        what = "the run that tells of troubles went wrong"
+        board.observe(kind, {kind: Trouble(kind, kind, kind, what, told)}, moment(told))
+        board.rows[kind].untold = False
+        board.observe(kind, {}, datetime.now(UTC))
 
 
 class _Sight:
@@ -112,13 +104,14 @@ class _Sight:
         from tasks.trouble import troubles_of
 
         window = self._window(deployment)
-        paused = None if self.idle else self._paused(deployment)
+        unwatched = self.idle or deployment.name == WATCH  # the switch looks at the newest success of `watch`
+        paused = None if unwatched else self._paused(deployment)
         found = {paused.key: paused} if paused else {}
         newest = self._newest(deployment, ["COMPLETED", "FAILED", "CRASHED"])
         # What a lost worker took with it, the next run makes good, if there is one in time.
         if newest and not _is_good(newest) and self._is_fresh(newest.end_time, window):
             return found | {t.key: t for t in troubles_of(self.client, newest, lasting=True)}
-        if self.idle:
+        if unwatched:
             return {}
         if going := self._newest(deployment, ["RUNNING"]):
             hung = self._hung(deployment, going, window)

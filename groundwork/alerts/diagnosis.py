@@ -62,10 +62,6 @@ ADVICE: dict[Kind, str] = {
         "Check the S3 server, the network and the credentials: python -m groundwork doctor."
     ),
     "warehouse": "Check that it runs and who holds it: python -m groundwork doctor.",
-    "no worker": (
-        "Start the worker: prefect worker start --pool groundwork. Waiting runs begin by "
-        "themselves."
-    ),
     "alert channel": (
         "Look at the newest run of notify and at the mail server; calls are repeated once it "
         "works."

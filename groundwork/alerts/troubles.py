@@ -17,11 +17,11 @@ from groundwork.alerts.mail_text import body_text
 
 Kind = Literal[
     "failed", "crashed", "timed out", "hung", "late", "never started", "paused", "stale", "too little",
-    "test failed", "quarantine", "slot lag", "disk", "bucket", "warehouse", "no worker", "alert channel",
+    "test failed", "quarantine", "slot lag", "disk", "bucket", "warehouse", "alert channel",
 ]  # fmt: skip
 """What is wrong, in one word for the subject of the mail; each has a section in docs/runbooks.md."""
 
-PLATFORM = frozenset({"bucket", "warehouse", "disk", "no worker"})
+PLATFORM = frozenset({"bucket", "warehouse", "disk"})
 """Kinds that make sources stale in their turn: their consequences are not told."""
 
 COMES_AND_GOES = 3

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import argparse
+import random
+import secrets
 import shutil
 import signal
 import sys
@@ -18,11 +20,10 @@ from tests.alerts.judge import Verdict, play
 from tests.alerts.scenes import WAVES
 from tests.alerts.stage import SHORT, WINDOWS, Stage
 from tests.alerts.worst_cases import tables
-from tests.commands import PROJECT
+from tests.proofs import report
 
 PRODUCTION = tables()
 """Before anything is shortened."""
-REPORT = PROJECT / "docs" / "proofs" / "alerts.md"
 
 
 def main() -> int:
@@ -30,8 +31,16 @@ def main() -> int:
     asked = argparse.ArgumentParser(prog="make test-alerts", description=__doc__)
     asked.add_argument("--waves", nargs="+", default=list(WAVES), choices=list(WAVES), metavar="WAVE")
     asked.add_argument("--clean", type=int, default=60, metavar="MINUTES", help="of the clean hour")
-    asked.add_argument("--report", type=Path, default=REPORT)
+    asked.add_argument("--times", type=int, default=1, help="how often all waves are played")
+    asked.add_argument("--seed", type=int, default=None, help="of the order of the waves; printed")
+    asked.add_argument("--report", type=Path, default=None)
+    asked.add_argument("--publish", action="store_true", help="write docs/proofs/alerts.md")
     given = asked.parse_args()
+    file = given.report or report("alerts", publish=given.publish)
+    seed = secrets.randbelow(1_000_000) if given.seed is None else given.seed
+    draw = random.Random(seed)
+    waves = [wave for _ in range(given.times) for wave in draw.sample(given.waves, len(given.waves))]
+    tell(f"seed {seed}: {' '.join(waves)}")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     began, directory = time.monotonic(), Path(tempfile.mkdtemp(prefix="alerts-"))
     try:
@@ -40,16 +49,17 @@ def main() -> int:
             prepare(stage)
             counted, false = replay(stage, given.clean, tell) if given.clean else (Counter[str](), [])
             verdicts = []
-            for wave in given.waves:
+            for wave in waves:
                 try:
                     verdicts.append(play(stage, wave, WAVES[wave], tell))
                 except (AssertionError, TimeoutError) as error:
                     tell(f"{wave}: could not be played: {error}")
                     verdicts.append(Verdict(strange=[f"wave {wave} could not be played to its end"]))
-                write(given.report, verdicts, counted, false, given.clean, time.monotonic() - began)
+                about = f"seed {seed}, {given.times} times all waves in random order"
+                write(file, verdicts, counted, false, given.clean, time.monotonic() - began, about)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
-    print(given.report.read_text(encoding="utf-8"))
+    print(file.read_text(encoding="utf-8"))
     return 0 if not false and all(verdict.holds for verdict in verdicts) else 1
 
 
@@ -66,8 +76,9 @@ def tell(line: str) -> None:
 
 
 def write(
-    file: Path, verdicts: list[Verdict], counted: Counter[str], false: list[str], minutes: int, seconds: float
-) -> None:
+    file: Path, verdicts: list[Verdict], counted: Counter[str], false: list[str], minutes: int, seconds: float,
+    about: str,
+) -> None:  # fmt: skip
     """Write the report."""
     told = [one for verdict in verdicts for one in verdict.told]
     strange = [subject for verdict in verdicts for subject in verdict.strange]
@@ -79,7 +90,7 @@ def write(
     lines = [
         "# Proof: each trouble is mailed once, and once when it is over",
         "",
-        f"`make test-alerts`, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {seconds:.0f} s: "
+        f"`make test-alerts`, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {seconds:.0f} s, {about}: "
         f"{sum(one.holds for one in told)} of {len(told)} troubles told as they should be, "
         f"{len(strange)} mails that no trouble explains, {len(false)} false alarms in "
         f"{minutes} clean minutes ({counted.total()} runs).",

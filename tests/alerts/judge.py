@@ -147,9 +147,7 @@ def which(mail: EmailMessage, scene: Scene) -> str:
     if scene.by == "switch":
         return ""
     if not key:  # a mail of the server
-        about = {"no worker": "worker: no worker", "alert channel": "alert channel: Failed"}.get(
-            scene.key, "-"
-        )
+        about = {"alert channel": "alert channel: Failed"}.get(scene.key, "-")
         return "open" if scene.by == "server" and about in subject else ""
     if key.split(", ")[0] != scene.key:
         return ""

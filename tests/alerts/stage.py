@@ -10,8 +10,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
@@ -32,8 +30,8 @@ from prefect.client.schemas.objects import (
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
 from prefect.deployments import run_deployment
 from prefect.flows import Flow
-from prefect.settings import PREFECT_API_URL, PREFECT_HOME, PREFECT_UI_URL, temporary_settings
 
+from demo.dead_mans_switch import DeadMansSwitch
 from demo.mailbox import MailServer
 from demo.postgres import Postgres
 from demo.prefect_server import PrefectServer, PrefectWorker, create_prefect_database
@@ -46,6 +44,7 @@ from tests.calls import calls_going_on
 from tests.capture import PASSWORD, ROLE, Database
 from tests.commands import PROJECT, run_command
 from tests.conditions import until
+from tests.prefect_access import speaking_to
 
 SHORT = {
     "GROUNDWORK_PATIENCE_SECONDS": "5",
@@ -60,8 +59,7 @@ SHORT = {
 """Settings of server and worker that stand for longer ones of production."""
 
 WINDOWS = {
-    "groundwork: run waits": 10, "groundwork: run does not begin": 10, "groundwork: no worker": 10,
-    "groundwork: alert failed": 300,
+    "groundwork: run waits": 10, "groundwork: run does not begin": 10, "groundwork: alert failed": 300,
 }  # fmt: skip
 """Seconds in place of those of automations.yaml."""
 
@@ -127,13 +125,7 @@ class Stage:
             os.environ.update(before)
 
     def _settings(self) -> Any:
-        return temporary_settings(
-            {
-                PREFECT_API_URL: self.environment["PREFECT_API_URL"],
-                PREFECT_HOME: self.environment["PREFECT_HOME"],
-                PREFECT_UI_URL: self.environment["PREFECT_UI_URL"],
-            }
-        )
+        return speaking_to(self.environment)
 
     def _source(self) -> None:
         self.postgres.sql(f"create role {ROLE} login replication password '{PASSWORD}'")
@@ -301,23 +293,10 @@ class Stage:
     @contextmanager
     def switch(self) -> Iterator[None]:
         """The dead man's switch, as its container runs it; it looks every four seconds."""
-        own = self.second_mail.environment()
-        environment = {
-            "PATH": os.environ["PATH"], "PREFECT_API_URL": self.environment["PREFECT_API_URL"],
-            "SWITCH_SMTP_URL": own["GROUNDWORK_SMTP_URL"], "SWITCH_FROM": "switch@example.com",
-            "SWITCH_TO": "data-team@example.com", "SWITCH_STATE": str(self.directory / "switch.json"),
-            "SWITCH_CALLS_SECONDS": "150", "SWITCH_WATCH_SECONDS": "3600",
-        }  # fmt: skip
-        script = PROJECT / "deployments" / "dead_mans_switch" / "switch.py"
-        with (self.directory / "switch.log").open("w") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(script), "--every", "4"], env=environment, stderr=log
-            )
-        try:
+        extra = {"SWITCH_FROM": "switch@example.com", "SWITCH_WATCH_SECONDS": "3600"}
+        settings = {**self.environment, **self.second_mail.environment()}
+        with DeadMansSwitch(self.directory / "switch", settings, every=4, extra=extra):
             yield
-        finally:
-            process.terminate()
-            process.wait(10)
 
     @property
     def mails(self) -> list[EmailMessage]:

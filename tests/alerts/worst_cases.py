@@ -11,12 +11,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from deployments.automations import PREFECT_YAML, read_wanted
+from deployments.dead_mans_switch.switch import CALLS_WAIT, WATCH_IS_DUE
 from deployments.windows import windows
+from groundwork.alerts.silence import WATCH
 from groundwork.catalog import load_catalog
 from groundwork.schedules import longest_gap
 from groundwork.settings import Settings
@@ -35,8 +36,8 @@ RUN = 30
 LINES = 4
 """Until a run's log lines are complete."""
 TELL = POLL + RUN + LINES
-HEARTBEATS = 3 * 30 + 15
-"""A worker is offline after three heartbeats of 30 s, seen by a service that looks every 15 s."""
+LOOK = 60 + 10
+"""The switch looks every minute, and one look takes ten seconds at most."""
 
 
 @dataclass(frozen=True)
@@ -57,30 +58,25 @@ def worst_cases() -> list[WorstCase]:
     gap = longest_gap([{**one, "active": True} for one in stanzas["watch"]["schedules"]]) or timedelta(0)
     watch = int(gap.total_seconds()) + POLL + RUN  # its next run, and that run
     late = int(Settings().late_seconds)
+    loss, calls = (int(one.total_seconds()) for one in (WATCH_IS_DUE, CALLS_WAIT))
     at_once, seen = EVENT + TELL, watch + EVENT + TELL
-    settings: Any = Settings()
-    loss = max(
-        int(one.silent.total_seconds())
-        for one in windows(load_catalog(PROJECT / "catalog"), PROJECT / "prefect.yaml", settings)
-        if one.deployment == "watch"
-    )
-    pool = HEARTBEATS + EVALUATED + within["groundwork: no worker"] + EVENT
     return [
         WorstCase("failed, timed out, data test failed, quarantine", "the run's end", "event", at_once),
         WorstCase("crashed: SIGKILL, out of memory", "the process's end", "event, by the worker", at_once + 2),
         WorstCase("machine gone, another worker is there", "the last heartbeat", f"{within['groundwork: silent run']} s without one", within["groundwork: silent run"] + EVALUATED + at_once),
-        WorstCase("no worker, machine gone with it, pool paused", "the last heartbeat", f"{HEARTBEATS} s + {within['groundwork: no worker']} s", pool),
+        WorstCase("no worker, machine gone with it", "the last heartbeat", "90 s without one, and two looks of the switch", 90 + 2 * LOOK),
+        WorstCase("pool paused or gone", "the pause", "two looks of the switch", 2 * LOOK),
         WorstCase("late", "the time it was to begin", f"{LATE} s + {max(within['groundwork: run waits'], late)} s", LATE + max(within["groundwork: run waits"], late) + EVALUATED + TELL),
         WorstCase("taken up, and does not begin", "the moment it is taken up", f"{within['groundwork: run does not begin']} s", within["groundwork: run does not begin"] + EVALUATED + at_once),
         WorstCase("never started: paused", "the pause", "next watch", seen),
         WorstCase("bucket or warehouse unreachable", "the first refusal", "next watch, or a run that fails", seen + 20),
         WorstCase("disk filling, slot lag, too little", "the threshold", "next watch", seen),
         WorstCase("hung, stale, does not succeed", "the end of its window (table below)", "next watch", seen),
-        WorstCase("watch itself is silent", "the time of its run that did not come", f"{loss} s without a success", loss - int(gap.total_seconds()) + EVALUATED + at_once),
+        WorstCase("watch does not succeed", "the time of its run that did not come", f"{loss} s without a success, and a look of the switch", loss - int(gap.total_seconds()) + LOOK),
         WorstCase("the run that tells fails", "its end", "event, by the server", EVENT),
-        WorstCase("server down, mail server down", "the last answer", "two looks of the switch, one a minute", 2 * 60 + 10 + 5),
-        WorstCase("there never was a worker", "the time a run was to begin", "150 s, and two looks of the switch", 150 + 2 * 60 + 10),
-        WorstCase("calls are not taken up", "the call", "150 s, and two looks of the switch", 150 + 2 * 60 + 10),
+        WorstCase("server, its database or that one's disk down; mail server down", "the last answer", "two looks of the switch", 2 * LOOK),
+        WorstCase("there never was a worker", "the time a run was to begin", "150 s, and two looks of the switch", calls + 2 * LOOK),
+        WorstCase("calls are not taken up", "the call", "150 s, and a look of the switch", calls + LOOK),
     ]  # fmt: skip
 
 
@@ -88,7 +84,11 @@ def tables() -> str:
     """Both tables, as Markdown."""
     rows = [f"| {one.trouble} | {one.counted} | {one.noticed} | {one.seconds} s |" for one in worst_cases()]
     found = windows(load_catalog(PROJECT / "catalog"), PROJECT / "prefect.yaml")
-    spans = [f"| {one.deployment} | {_said(one.every)} | {_said(one.silent)} |" for one in found]
+    spans = [
+        f"| {one.deployment} | {_said(one.every)} | {_said(one.silent)} |"
+        for one in found
+        if one.deployment != WATCH
+    ]
     return "\n".join(
         ["| trouble | counted from | noticed by | at most |", "|---|---|---|---:|", *rows, "",
          "| deployment | wanted every | may be silent for |", "|---|---:|---:|", *spans, ""]

@@ -12,16 +12,17 @@ import yaml
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.deployments import run_deployment
-from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 from demo.platform import Platform
 from demo.service import free_port
 from tests.commands import PROJECT, run_command
 from tests.conditions import until
 from tests.docker.engine import BASE, HARDENED, Engine
+from tests.prefect_access import speaking_to
 
 TAG = "groundwork-deployed:tested"
 VOLUME = "groundwork-tested"
+PREFECT = ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING")
 LONGEST_RUN = 300
 """Seconds; the machine may be busy with other things."""
 
@@ -68,11 +69,7 @@ class Pool:
             "GROUNDWORK_VERSION": TAG.partition(":")[2],
         }
         self.report = run_command("deployments.apply", "--deploy", environment=given)
-        self._stack.enter_context(
-            temporary_settings(
-                {PREFECT_API_URL: given["PREFECT_API_URL"], PREFECT_HOME: given["PREFECT_HOME"]}
-            )
-        )
+        self._stack.enter_context(speaking_to(given))
         self.start_worker()
         return self
 
@@ -91,7 +88,7 @@ class Pool:
             volumes=[f"{self.engine.socket}:/var/run/docker.sock"],
             group_add=[str(self.engine.socket.stat().st_gid)],
             environment={
-                "PREFECT_API_URL": self.services.environment()["PREFECT_API_URL"],
+                **{name: self.services.environment()[name] for name in PREFECT},
                 "PREFECT_WORKER_QUERY_SECONDS": "2",
                 "PREFECT_WORKER_WEBSERVER_PORT": str(free_port()),
             },

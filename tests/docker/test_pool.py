@@ -7,14 +7,16 @@ import os
 from collections.abc import Callable
 from datetime import datetime
 from email.message import EmailMessage
+from pathlib import Path
 
 import pytest
 from prefect.client.schemas.objects import FlowRun
 
+from demo.dead_mans_switch import DeadMansSwitch
 from tests.calls import calls_going_on
 from tests.commands import run_command
 from tests.conditions import until
-from tests.docker.pool import ENVIRONMENT, TAG, Pool, all_deployments
+from tests.docker.pool import TAG, Pool, all_deployments
 
 PARAMETERS = {"replay/replay": {"source": "payments"}}
 FIRST = ["ingest/ingest-shop", "ingest/ingest-payments", "export-logs/export-logs", "transform/transform"]
@@ -171,12 +173,12 @@ def test_when_the_image_of_all_is_gone_the_server_itself_tells_that_the_alarm_is
     assert state_of(pool, healed).startswith("Completed")
 
 
-def test_a_worker_that_is_stopped_is_told_and_another_one_does_its_work(pool: Pool) -> None:
+def test_a_worker_that_is_stopped_is_told_and_another_one_does_its_work(pool: Pool, tmp_path: Path) -> None:
     """Last of all: the pool is without a worker for some minutes."""
-    pool.stop_worker()
-    waiting = pool.run("ingest/ingest-payments", wait=False)
-    mail = pool.services.mailbox.wait_for(lambda mail: "no worker" in mail["Subject"], timeout=420)
-    assert ENVIRONMENT["pool"] == "docker" and "groundwork" in mail["Subject"]
+    with DeadMansSwitch(tmp_path, pool.services.environment(), every=10):
+        pool.stop_worker()
+        waiting = pool.run("ingest/ingest-payments", wait=False)
+        pool.services.mailbox.wait_for(lambda mail: "no worker" in mail["Subject"], timeout=420)
     assert pool.read(waiting).state_name in ("Scheduled", "Late")
     pool.start_worker()
     pool.reaches(waiting, "Completed")

@@ -16,6 +16,8 @@ import uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from demo.prefect_server import PrefectServer
+
 KEY = "pnu_0123456789abcdef"
 ACCOUNT, WORKSPACE = str(uuid.UUID(int=1)), str(uuid.UUID(int=2))
 PREFIX = f"/api/accounts/{ACCOUNT}/workspaces/{WORKSPACE}"
@@ -25,11 +27,12 @@ class Cloud:
     """A workspace; ``url`` is its API's address.
 
     Args:
-        server: address of the real server's API, without a slash at its end.
+        server: the real server, running.
     """
 
-    def __init__(self, server: str) -> None:
-        self.server = server
+    def __init__(self, server: PrefectServer) -> None:
+        self.server = server.api_url
+        self._headers = server.headers()
         self.automations: dict[str, dict[str, Any]] = {}
         self.agreements: dict[str, dict[str, dict[str, Any]]] = {}
         self.refused: list[str] = []
@@ -53,7 +56,7 @@ class Cloud:
     def close(self) -> None:
         self._http.shutdown()
         self._http.server_close()
-        self._thread.join()
+        self._thread.join(60)
 
     def answer(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
         """What Cloud does by itself, or else what the server does."""
@@ -65,7 +68,7 @@ class Cloud:
         if path.startswith("/slas/apply-resource-slas/"):
             return self._agree(path.rpartition("/")[2], json.loads(body))
         request = urllib.request.Request(
-            self.server + path, data=body or None, method=method, headers={"Content-Type": "application/json"}
+            self.server + path, data=body or None, method=method, headers=self._headers
         )
         try:
             with urllib.request.urlopen(request, timeout=60) as response:

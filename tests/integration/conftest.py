@@ -61,13 +61,9 @@ def platform(
 
 @pytest.fixture(scope="session")
 def prefect_api(platform: dict[str, str]) -> Iterator[str]:
-    from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+    from tests.prefect_access import speaking_to
 
-    settings = {
-        PREFECT_API_URL: platform["PREFECT_API_URL"],
-        PREFECT_HOME: platform["PREFECT_HOME"],
-    }
-    with temporary_settings(settings):
+    with speaking_to(platform):
         yield platform["PREFECT_API_URL"]
 
 

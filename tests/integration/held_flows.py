@@ -21,3 +21,8 @@ def hold(seconds: float = 0, fail: bool = False) -> None:
 def tell(variable: str) -> None:
     """Log the digest of an environment variable of this run."""
     get_run_logger().info("digest=%s", hashlib.sha256(os.environ[variable].encode()).hexdigest())
+
+
+@flow(name="watch", flow_run_name="watch")
+def watch() -> None:
+    """As the platform's own, to whoever looks from outside: a run that ends."""

@@ -17,15 +17,16 @@ import pytest
 
 from demo.platform import Platform, masked
 from demo.service import ServiceError
+from tests.prefect_access import api_of
 
 pytestmark = pytest.mark.timeout(600)
 
 
-def begin_a_run(api: str) -> tuple[str, str]:
+def begin_a_run(api: httpx.Client) -> tuple[str, str]:
     """A run that has its deployment's only place and is running, though in no process; and the place."""
 
     def made(path: str, **body: object) -> Any:
-        return httpx.post(f"{api}/{path}", json=body).raise_for_status().json()
+        return api.post(path, json=body).raise_for_status().json()
 
     flow = made("flows/", name="dies")["id"]
     deployment = made("deployments/", name="dies", flow_id=flow, concurrency_limit=1)
@@ -37,8 +38,8 @@ def begin_a_run(api: str) -> tuple[str, str]:
     return run, limit
 
 
-def taken(api: str, limit: str) -> int:
-    found = httpx.get(f"{api}/v2/concurrency_limits/{limit}").raise_for_status().json()
+def taken(api: httpx.Client, limit: str) -> int:
+    found = api.get(f"v2/concurrency_limits/{limit}").raise_for_status().json()
     return int(found["active_slots"])
 
 
@@ -46,6 +47,8 @@ def test_every_part_starts_on_a_fresh_directory_and_again_on_the_same_one(tmp_pa
     others = set(psutil.Process().children(recursive=True))  # of other tests in this session
     with Platform(tmp_path / "home", durable=False, workload_rate=50) as platform:
         first = platform.environment()
+        assert platform.prefect is not None
+        api = api_of(platform.prefect)
         processes = set(psutil.Process().children(recursive=True)) - others
         assert len(processes) > 14
         assert {name.split("_")[0] for name in first} >= {"AWS", "GROUNDWORK", "PAYMENTS", "PREFECT", "SHOP"}
@@ -54,26 +57,28 @@ def test_every_part_starts_on_a_fresh_directory_and_again_on_the_same_one(tmp_pa
         orders = platform.shop_server.sql("select count(*) from orders", database="shop")
         platform.s3.client().put_object(Bucket=platform.s3.bucket, Key="kept", Body=b"1")
         variable = {"name": "kept", "value": 1}
-        httpx.post(f"{first['PREFECT_API_URL']}/variables/", json=variable).raise_for_status()
-        run, limit = begin_a_run(first["PREFECT_API_URL"])
+        api.post("variables/", json=variable).raise_for_status()
+        run, limit = begin_a_run(api)
     assert not any(process.is_running() for process in processes)
 
     with Platform(tmp_path / "home", durable=False) as platform:
         again = platform.environment()
+        assert platform.prefect is not None
+        api = api_of(platform.prefect)
         assert platform.shop_server.sql("select count(*) from orders", database="shop") == orders
         assert platform.s3.client().get_object(Bucket=platform.s3.bucket, Key="kept")["Body"].read() == b"1"
-        kept = httpx.get(f"{again['PREFECT_API_URL']}/variables/name/kept").raise_for_status()
+        kept = api.get("variables/name/kept").raise_for_status()
         assert kept.json()["value"] == 1
-        lost = httpx.get(f"{again['PREFECT_API_URL']}/flow_runs/{run}").raise_for_status().json()["state"]
+        lost = api.get(f"flow_runs/{run}").raise_for_status().json()["state"]
         assert (lost["type"], lost["message"]) == ("CANCELLED", "Everything was stopped.")
-        assert taken(again["PREFECT_API_URL"], limit) == 0
+        assert taken(api, limit) == 0
         assert first["SHOP_DATABASE_URL"].split("@")[0] == again["SHOP_DATABASE_URL"].split("@")[0]
-        settings = httpx.get(f"{again['PREFECT_API_URL']}/admin/settings").json()["server"]
+        settings = api.get("admin/settings").json()["server"]
         assert settings["events"]["causal_ordering"] == "prefect.server.events.ordering.db"
         assert platform.prefect_database.sql("select name from work_pool", database="prefect") == [
             ["default"]
         ]
-        pools = httpx.post(f"{again['PREFECT_API_URL']}/work_pools/filter", json={}).json()
+        pools = api.post("work_pools/filter", json={}).json()
         assert [(pool["name"], pool["type"], pool["status"]) for pool in pools] == [
             ("default", "process", "READY")
         ]

@@ -111,6 +111,16 @@ def ending(process: subprocess.Popen[str]) -> Iterator[None]:
             process.kill()
 
 
+def logged_in(address: str, login: str) -> httpx.Client:
+    """A client of the API as the user interface is one, with the login that a person is shown."""
+    user, _, password = login.partition(":")
+    api = httpx.Client(base_url=f"{address}/api", auth=(user, password), timeout=60)
+    assert httpx.get(f"{address}/api/variables/name/x").status_code == 401, "without the login"
+    token = api.get("/csrf-token", params={"client": "a-test"}).raise_for_status().json()["token"]
+    api.headers |= {"Prefect-Csrf-Client": "a-test", "Prefect-Csrf-Token": token}
+    return api
+
+
 def test_serve_brings_up_a_platform_that_works_on_schedule_until_ctrl_c(home: Path, second: str) -> None:
     # As a shell starts it in the background: with SIGINT ignored.
     command = ["bash", "-c", 'trap "" INT; exec "$@"', "bash"]
@@ -129,13 +139,15 @@ def test_serve_brings_up_a_platform_that_works_on_schedule_until_ctrl_c(home: Pa
                 break
         printed = "".join(lines)
         (address,) = re.findall(r"Prefect +(http://127\.0\.0\.1:\d+)", printed) or [printed]
+        (login,) = re.findall(r"log in with the line in (\S+)", printed) or [printed]
         children = psutil.Process(serving.pid).children(recursive=True)
-        scheduled = httpx.post(f"{address}/api/deployments/filter", json={}).json()
+        api = logged_in(address, Path(login).read_text())
+        scheduled = api.post("/deployments/filter", json={}).json()
         active = {d["name"] for d in scheduled if any(s["active"] for s in d["schedules"])}
         assert {"ingest-shop", "ingest-payments", "export-logs", "transform", "watch"} <= active
         began = {"flow_runs": {"start_time": {"after_": datetime.now(UTC).isoformat()}}}
         deadline = time.monotonic() + 400  # something is due every five minutes at least
-        while not httpx.post(f"{address}/api/flow_runs/filter", json=began).json():
+        while not api.post("/flow_runs/filter", json=began).json():
             assert time.monotonic() < deadline, "no scheduled run began"
             time.sleep(1)
         serving.send_signal(signal.SIGINT)

@@ -228,6 +228,7 @@ def test_with_prefect_and_snowflake_an_event_is_a_run_of_the_flow(
     runtime: LambdaRuntime, place: Place, account: Account, prefect_server: PrefectServer, prefect_api: str
 ) -> None:
     settings = {**place.environment, **account.environment(), "PREFECT_API_URL": prefect_api,
+                "PREFECT_API_AUTH_STRING": prefect_server.login,
                 "PREFECT_HOME": str(place.catalog.parent / "prefect")}  # fmt: skip
     answered, output = one_event(runtime, place, {"source": "books"}, seconds=240, **settings)
     assert answered.kind == "response", output

@@ -258,7 +258,8 @@ def test_the_dead_mans_switch_tells_once_that_the_server_is_gone_and_once_that_i
 ) -> None:
     def look(url: str) -> None:
         environment = {
-            "PATH": os.environ["PATH"], "PREFECT_API_URL": url, "SWITCH_SMTP_URL": mail_server.url,
+            "PATH": os.environ["PATH"], "PREFECT_API_URL": url,
+            "PREFECT_API_AUTH_STRING": prefect_server.login, "SWITCH_SMTP_URL": mail_server.url,
             "SWITCH_FROM": "switch@example.com", "SWITCH_TO": "data-team@example.com",
             "SWITCH_STATE": str(tmp_path / "switch.json"), "SWITCH_CALLS_SECONDS": "600",
         }  # fmt: skip

@@ -9,29 +9,34 @@ import pytest
 from prefect.client.base import ServerType
 from prefect.client.orchestration import get_client
 from prefect.settings import (
+    PREFECT_API_AUTH_STRING,
     PREFECT_API_KEY,
     PREFECT_API_URL,
     PREFECT_CLOUD_API_URL,
     temporary_settings,
 )
 
+from demo.prefect_server import PrefectServer
 from deployments.apply import apply
 from tests.commands import PROJECT, run_command
 from tests.integration.cloud import KEY, Cloud
 
 
 @pytest.fixture
-def cloud(deployed: str, platform: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
-    made = Cloud(platform["PREFECT_API_URL"])
+def cloud(
+    deployed: str, platform: dict[str, str], prefect_server: PrefectServer, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Cloud]:
+    made = Cloud(prefect_server)
     monkeypatch.chdir(PROJECT)
     for name, value in {**platform, **made.environment}.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.delenv("PREFECT_API_AUTH_STRING")  # Cloud has keys
     settings = {
         PREFECT_API_URL: made.url,
         PREFECT_API_KEY: KEY,
         PREFECT_CLOUD_API_URL: made.environment["PREFECT_CLOUD_API_URL"],
     }
-    with temporary_settings(settings):
+    with temporary_settings(settings, restore_defaults={PREFECT_API_AUTH_STRING}):
         yield made
     made.close()
 
@@ -86,5 +91,6 @@ def test_applying_to_cloud_uses_its_own_mail_and_agreements_and_asks_for_nothing
 
 def test_prefect_deploy_goes_to_cloud_as_it_goes_to_a_server(cloud: Cloud, platform: dict[str, str]) -> None:
     environment = {**platform, **cloud.environment}
+    del environment["PREFECT_API_AUTH_STRING"]  # Cloud has keys
     told = run_command("prefect", "--no-prompt", "deploy", "-n", "replay", environment=environment)
     assert "successfully created" in told and cloud.refused == []

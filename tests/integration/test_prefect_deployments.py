@@ -252,6 +252,8 @@ def test_a_misspelt_job_variable_is_refused_by_the_server_itself(
         watch = client.read_deployment_by_name("watch/watch").id
         with pytest.raises(PrefectHTTPStatusError, match="mem_limitt"):
             client.create_flow_run_from_deployment(watch, job_variables={"mem_limitt": "1g"})
+        with pytest.raises(PrefectHTTPStatusError, match="command"):
+            client.create_flow_run_from_deployment(watch, job_variables={"command": "id"})
 
 
 def test_a_secret_of_the_pool_is_kept_as_a_reference_and_read_when_a_run_begins(
@@ -427,7 +429,7 @@ def test_what_the_server_tells_by_itself_is_told_to_slack_and_the_webhook_too(
             {"GROUNDWORK_ALERT_SLACK": f"{address}/sl4ck", "GROUNDWORK_ALERT_WEBHOOK": f"{address}/h00k"}
         )
         assert "created   block custom-webhook 'groundwork-slack'" in told
-        assert "updated   automation 'groundwork: no worker'" in told
+        assert "updated   automation 'groundwork: alert failed'" in told
         kept = json.dumps([surroundings(), automations()])
         assert "sl4ck" not in kept + told and "h00k" not in kept + told
         notify = client.read_deployment_by_name("notify/notify")

@@ -16,7 +16,6 @@ from uuid import UUID
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
-from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 from demo.mailbox import MailServer
 from demo.postgres import Postgres, binaries
@@ -26,6 +25,7 @@ from tests.commands import PROJECT, pause_schedules, run_command
 from tests.conditions import until
 from tests.fenced import commands, run_block
 from tests.integration.deploying import all_ended, deploy_flow, runs_of, start_run, states
+from tests.prefect_access import speaking_to
 
 pytestmark = [
     pytest.mark.timeout(900),
@@ -68,12 +68,11 @@ def world(tmp_path: Path) -> Iterator[World]:
         Postgres(tmp_path / "postgres", durable=False) as postgres,
         MailServer(tmp_path / "mail") as mail,
         PrefectServer(tmp_path / "server", create_prefect_database(postgres)) as server,
+        speaking_to(server.environment()),
     ):
-        settings = {PREFECT_API_URL: server.api_url, PREFECT_HOME: server.environment()["PREFECT_HOME"]}
-        with temporary_settings(settings):
-            made = World(tmp_path, postgres, server, mail)
-            pause_schedules()
-            yield made
+        made = World(tmp_path, postgres, server, mail)
+        pause_schedules()
+        yield made
 
 
 def taken(deployment: UUID) -> int:

@@ -79,8 +79,7 @@ def test_only_what_is_named_comes_into_the_build_context() -> None:
 
 def test_what_a_pool_expects_of_the_image_is_where_it_expects_it() -> None:
     pool = yaml.safe_load((ROOT / "deployments/work_pools/docker.yaml").read_text(encoding="utf-8"))
-    properties = pool["variables"]["properties"]
-    hardened = properties["container_create_kwargs"]["default"]
+    hardened = pool["job_configuration"]["container_create_kwargs"]
     assert hardened["read_only"] and hardened["cap_drop"] == ["ALL"] and "/tmp" in hardened["tmpfs"]
     assert said("WORKDIR")[-1] == "/opt/groundwork"
     for name in ("dev", "prod"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -159,11 +160,34 @@ def test_no_step_gives_what_another_is_called() -> None:
 
 
 def test_a_server_that_forgets_leases_is_told(tmp_path: Path) -> None:
-    (told,) = complaints(settings_of({}), "3.8.8")
-    assert told.name == "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE"
+    names = [one.name for one in complaints(settings_of({}), "3.8.8")]
+    assert "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE" in names
     server = PrefectServer(tmp_path, "postgresql+asyncpg://nowhere/prefect")
     server.ports = {"main": 4200}
     assert list(complaints(settings_of(server.program_environment()), "3.8.8")) == []
+
+
+def test_a_server_that_lets_strangers_in_is_named_setting_by_setting() -> None:
+    api = "PREFECT_SERVER_API"
+    shut = {
+        f"{api}_AUTH_STRING": "user:password",
+        f"{api}_CORS_ALLOWED_ORIGINS": "https://prefect.example.com",
+        f"{api}_CSRF_PROTECTION_ENABLED": "true",
+    }
+    for missing in shut:
+        given = {name: value for name, value in shut.items() if name != missing}
+        names = {one.name for one in complaints(settings_of(given), "3.8.8")}
+        assert names & set(shut) == {missing}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_variable_of_a_pool_chooses_the_program_that_runs(kind: str) -> None:
+    variables = pool(kind)["variables"]
+    properties = variables["properties"]
+    assert variables["additionalProperties"] is False
+    assert set(properties) & {"command", "entrypoint", "working_dir", "container_create_kwargs"} == set()
+    templates = set(re.findall(r"\{\{ *(\w+) *\}\}", json.dumps(pool(kind)["job_configuration"])))
+    assert templates <= set(properties), "what no variable fills would be left to Prefect's own ones"
 
 
 def test_a_server_that_is_older_than_what_speaks_to_it_is_told(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from demo.prefect_server import PrefectServer
+from demo.postgres import Postgres
+from demo.prefect_server import PrefectServer, create_prefect_database
 from demo.s3 import S3Server
 from demo.service import LOOPBACK
 from groundwork.__main__ import main
@@ -81,10 +82,20 @@ def test_a_filer_lists_its_files_in_pages_and_each_is_read_once(
     assert len(pipe.alive("listed")) == 24 and len(pipe.alive("lines")) == 48
 
 
+@pytest.fixture
+def open_server(tmp_path: Path) -> Iterator[PrefectServer]:
+    """Prefect's server without a password."""
+    with (
+        Postgres(tmp_path / "postgres", durable=False) as postgres,
+        PrefectServer(tmp_path / "prefect", create_prefect_database(postgres), protected=False) as server,
+    ):
+        yield server
+
+
 def test_prefects_own_api_is_read_by_filters_in_the_body_of_a_post(
-    prefect_server: PrefectServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    open_server: PrefectServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    api = prefect_server.api_url
+    api = open_server.api_url
     monkeypatch.setenv("PREFECT_URL", api)
     flow = call("POST", f"{api}/flows/", {"name": "written-by-a-test"})["id"]
     written: dict[str, Any] = {}
