@@ -189,6 +189,7 @@ def _base_sql(source: AnySource, name: str, stream: Stream) -> str:
         "        incremental_strategy='merge' if target.type == 'snowflake' else 'delete+insert',",
         f"        unique_key=[{', '.join(jinja_string(column) for column in unique_key)}],",
         "        on_schema_change='append_new_columns',",
+        "        pre_hook='{{ empty_if_built_by_another_key() }}',",
         "    )",
         "}}",
         "",
@@ -225,6 +226,8 @@ def _base_yml(source: AnySource, name: str, stream: Stream) -> str:
     key, records = stream.primary_key, not isinstance(source, PostgresSource)
     what = stream.description or f"Records of {name}."
     rows = "Newest version of every record, tombstones included." if key else "Every row a record."
+    # The macro `built_by_another_key` reads this end of the table's comment.
+    rows += f" Key: {', '.join(_identifier(column) for column in key or _PLACE)}."
     lines = [
         _header(source),
         "version: 2",

@@ -47,7 +47,8 @@ def read_log(
     streams = {table.full_name: table.stream for table in tables.values()}
     keys = {t.full_name: reading.entry.streams[t.stream].primary_key for t in tables.values()}
     oids = {table.oid: table.full_name for table in tables.values()}
-    decoder = Decoder(keys.get, reading.raised, oids)
+    copied = {t.full_name: reading.copied[n] for n, t in tables.items() if n in reading.copied}
+    decoder = Decoder(keys.get, reading.raised, oids, copied)
     shapes: dict[str, Relation] = {}
     unknown, lists = False, has_column_lists(sql)
     with reading.replication() as stream, _publication_was_there(reading):

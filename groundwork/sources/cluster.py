@@ -28,8 +28,8 @@ _FULL_REFRESH = "run `python -m groundwork full-refresh` for this source: a new 
 STANDBY_SECONDS = 60.0
 """How long a standby may take to replay what it had replayed before it was restarted."""
 
-_PUBLISHED = ("publication", "shown")
-"""What cursors remember of a publication: numbers of its own, which an upgrade gives anew."""
+_NUMBERS = frozenset({"publication", "shown", "versions"})
+"""What cursors remember by numbers of the cluster's own, which an upgrade gives anew."""
 
 
 def meet(reading: Reading, sql: Connection, log_cursor: str) -> None:
@@ -165,7 +165,9 @@ def _go_on_after_upgrade(reading: Reading, sql: Connection, log_cursor: str) -> 
         "timeline": reading.timeline, "commit": "",
     }  # fmt: skip
     for name, known in reading.state.items():
-        kept = {n: value for n, value in known.items() if n not in _PUBLISHED}
+        # Rows without a key are copied again: another version may print one of their values otherwise.
+        lost = _NUMBERS | ({"printing"} if known.get("key") else set())
+        kept = {n: value for n, value in known.items() if n not in lost}
         if "parts" in kept:
             kept["parts"] = partitions.upgraded(kept["parts"])
         reading.state[name] = kept

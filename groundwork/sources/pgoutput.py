@@ -68,6 +68,7 @@ class Decoded:
     end_lsn: int = 0
     """End of the last transaction committed here, 0 when none was."""
     rows: int = 0
+    """Rows of the wanted tables, those before a table's copy too."""
 
 
 class Decoder:
@@ -75,7 +76,7 @@ class Decoder:
 
     def __init__(
         self, key_of: Callable[[str], list[str] | None], raised: int = 0,
-        names: Mapping[int, str] | None = None,
+        names: Mapping[int, str] | None = None, copied: Mapping[str, int] | None = None,
     ) -> None:  # fmt: skip
         """Prepare to decode.
 
@@ -85,7 +86,10 @@ class Decoder:
             raised: added to every position in `_sequence`.
             names: the wanted tables by OID, and what they are called now: when the log was written, they
                 may have had other names, and other tables theirs. None when the names alone decide.
+            copied: per ``schema.table`` the position of its copy; what was committed before is in the copy,
+                and may have been written under another key.
         """
+        self._copied = copied or {}
         self.names, self._described = names, Described()
         self._raised = np.uint64(raised)
         self._key_of = key_of
@@ -237,13 +241,18 @@ class Decoder:
             if key is None:
                 continue
             own = transaction[rows]
+            result.rows += len(rows)
+            if copied := self._copied.get(relation.name):
+                later = commit_lsn[own] >= copied
+                rows, own = rows[later], own[later]
+                if not len(rows):
+                    continue
             stamp = Stamp(commit_lsn[own] + self._raised, committed_at[own], ordinal[rows])
             with about(relation.name):
                 check_identity(relation, key, kinds[rows], buffer.bytes[body[rows] + 5])
                 walked = Walk(buffer, relation, body[rows], ends[rows], kinds[rows], stamp, key)
                 result.changes.extend(walked.changes())
             walks.append(walked)
-            result.rows += len(rows)
         for index in np.flatnonzero((kinds == ord("T")) | (kinds == ord("M"))).tolist():
             text = buffer.bytes[body[index] : ends[index]].tobytes()
             if kinds[index] == ord("M"):
@@ -251,7 +260,12 @@ class Decoder:
                 continue
             own = transaction[[index]]
             stamp = Stamp(commit_lsn[own] + self._raised, committed_at[own], ordinal[[index]])
-            result.changes.extend(self._truncations(text, stamp, int(starts[index])))
+            committed = int(commit_lsn[own][0])
+            result.changes.extend(
+                change
+                for change in self._truncations(text, stamp, int(starts[index]))
+                if committed >= self._copied.get(change.relation.name, 0)
+            )
         if len(commits):
             result.end_lsn = int(buffer.int64(body[commits[-1:]] + 10)[0])
         return walks

@@ -43,6 +43,8 @@ class Reading:
     """Whether the WAL up to the cursor is known to be the one that was read, see `continuity`."""
     whole: set[str] = field(default_factory=set)
     """The ``full_table`` streams that this run has read."""
+    copied: dict[str, int] = field(default_factory=dict)
+    """Per stream that this run copied as a whole, the position of its copy."""
     spare: Connection | None = None
     """A connection for replication commands that nobody uses at the moment."""
 

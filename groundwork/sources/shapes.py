@@ -1,9 +1,9 @@
 """How a table changes over time beside its rows, and when that means to copy it again.
 
 The log says nothing of rows that a change of the table itself altered: those that got a default, were
-rewritten in another type, or have their value under another name now; nor of those that came and went with
-a partition, or while they were not published. So a cursor remembers what each table was like, and every run
-compares.
+rewritten in another type, print another text (`printing`), or have their value under another name now; nor of
+those that came and went with a partition, or while they were not published. So a cursor remembers what each
+table was like, and by which key its rows were matched, and every run compares.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ def remembered(table: Table) -> dict[str, Any]:
     last = max(number for _, _, number in table.shape.values())
     kept = {
         "oid": table.oid, "publication": table.publication, "shown": table.shown,
-        "shape": table.shape, "last": last,
+        "shape": table.shape, "last": last, "key": list(table.key), "versions": table.versions,
+        "file": table.file, "printing": table.printing.remembered(),
     }  # fmt: skip
     return kept | ({"parts": partitions.written(table.parts)} if table.partitioned else {})
 
@@ -114,8 +115,24 @@ def _changes(known: dict[str, Any], table: Table, sql: Connection) -> Iterator[E
         now = getattr(table, name)
         if known.get(name, now) != now:
             yield {"event": event, "copied_again": True}
+    if sorted(known.get("key", table.key)) != sorted(table.key):
+        yield {"event": "key_changed", "before": known["key"], "now": list(table.key), "copied_again": True}
+    if "printing" in known and not table.printing.agrees(known["printing"]):
+        yield {"event": "printed_otherwise", "copied_again": True}
+    if _rewritten(known, table):
+        yield {"event": "table_rewritten", "copied_again": True}
     yield from _columns(known, table)
     yield from _partitions(known, table, sql)
+
+
+def _rewritten(known: dict[str, Any], table: Table) -> bool:
+    """Whether rows were written again and a column was defined again: ``alter column … type … using …``.
+
+    TRUNCATE, VACUUM FULL and CLUSTER write a new file too, and leave the columns as they were.
+    """
+    if known.get("versions", table.versions) == table.versions:
+        return False
+    return bool(known.get("file", table.file) != table.file)
 
 
 def _columns(known: dict[str, Any], table: Table) -> Iterator[Event]:
@@ -126,12 +143,14 @@ def _columns(known: dict[str, Any], table: Table) -> Iterator[Event]:
     retyped = sorted(n for n in now.keys() & before.keys() if now[n] != before[n])
     # A column is null in all older rows only if it is new and came without a value.
     filled = [n for n in added if n in table.filled or now[n][2] <= known["last"]]
+    gone = sorted(before.keys() - now.keys())
     yield {
         "event": "columns_changed",
         "added": added,
-        "gone": sorted(before.keys() - now.keys()),
+        "gone": gone,
         "retyped": retyped,
-        "copied_again": bool(retyped or filled),
+        # A row without a key is known by the text of all its columns, those that are gone too.
+        "copied_again": bool(retyped or filled or (gone and not table.key)),
     }
 
 
@@ -147,7 +166,7 @@ def _partitions(known: dict[str, Any], table: Table, sql: Connection) -> Iterato
     # it above. Not where a row is known by nothing but itself, nor where the part was emptied since it was
     # made: what the log says of its rows before that is no longer true.
     emptied = any(part.file != part.oid for part in change.added)
-    again = bool(change.gone or change.rewritten or emptied or (filled and not table.keyed))
+    again = bool(change.gone or change.rewritten or emptied or (filled and not table.key))
     yield {
         "event": "partitions_changed",
         "added": [part.full_name for part in change.added],

@@ -72,6 +72,8 @@ def history(reading: Reading, tables: dict[str, Table]) -> Iterator[Rows | Check
                         yield _gone(table, place)
                     for rows in copying.rows(table):
                         yield Rows(table.stream, rows, _stamps("snapshot", place))
+                if whole:
+                    reading.copied[table.stream] = position
                 cursor = state.get(table.stream, {})
                 state[table.stream] = copied(table, cursor, lsn_text(position), whole=whole)
         if first:

@@ -12,6 +12,7 @@ from groundwork.catalog.names import alike, is_reserved
 from groundwork.errors import CatalogError, GroundworkError, SourceRefused
 from groundwork.sources.keys import SETUP, check_key, check_logged, unique_keys
 from groundwork.sources.partitions import Part, rows_of, trees
+from groundwork.sources.printing import Printing, printings
 from groundwork.sources.publication import Publication, find, marks, unoffered
 from groundwork.sources.wire import Connection, quoted
 
@@ -35,8 +36,12 @@ class Table:
     partitioned: bool = False
     parts: tuple[Part, ...] = ()
     """Itself and, when it is partitioned, its partitions."""
-    keyed: bool = True
-    """Whether the catalog names a key."""
+    key: tuple[str, ...] = ()
+    """What the catalog says a record is known by; nothing when rows are followed as a whole."""
+    versions: str = ""
+    """Changes when the definition of a column does: the transactions that wrote them."""
+    printing: Printing = field(default_factory=Printing)
+    """What decides the text of its values, beside the rows."""
     publication: str = ""
     """Changes when the publication is made anew, or publishes other kinds of change."""
     shown: str = ""
@@ -46,6 +51,11 @@ class Table:
     def full_name(self) -> str:
         """``schema.table``."""
         return f"{self.schema}.{self.name}"
+
+    @property
+    def file(self) -> int:
+        """Changes when all its rows are written again; 0 of a partitioned table, whose parts have files."""
+        return 0 if self.partitioned else next((part.file for part in self.parts), 0)
 
     def copy_statement(self, place: str = "") -> str:
         """The statement that copies what the publication would show of it.
@@ -78,7 +88,7 @@ class Table:
 _TABLES = """
 select t.schemaname, t.tablename, {filters}, cast(c.oid as bigint), c.relkind = 'p',
     a.attname, cast(a.atttypid as bigint), a.atttypmod, a.attnum,
-    a.atthasdef or a.atthasmissing or a.attgenerated <> '' or a.attidentity <> ''
+    a.atthasdef or a.atthasmissing or a.attgenerated <> '' or a.attidentity <> '', cast(a.xmin as text)
 from pg_publication_tables t
 join pg_namespace n on n.nspname = t.schemaname
 join pg_class c on c.relnamespace = n.oid and c.relname = t.tablename
@@ -133,7 +143,7 @@ def published(
         oids = {int(rows[0][3]) for s in entry.streams.values() if (rows := offered.get(s.table))}
         facts = _Facts(
             publication, version, trees(connection, oids), unique_keys(connection, oids),
-            marks(connection, publication, version, oids),
+            marks(connection, publication, version, oids), _printings(connection, entry, offered),
         )  # fmt: skip
         # A table that was dropped between two of these statements is looked for again.
         if oids <= facts.trees.keys() & facts.shown.keys():
@@ -160,6 +170,19 @@ class _Facts:
     trees: dict[int, tuple[Part, ...]]
     unique: dict[int, list[frozenset[str]]]
     shown: dict[int, str]
+    printing: dict[str, Printing]
+
+
+def _printings(
+    connection: Connection, entry: PostgresSource, offered: Mapping[str, list[list[Any]]]
+) -> dict[str, Printing]:
+    """By stream, how the values of those tables are printed that the publication shows."""
+    shown = {n: offered[s.table] for n, s in entry.streams.items() if s.table in offered}
+    return printings(
+        connection,
+        {stream: [int(row[6]) for row in rows] for stream, rows in shown.items()},
+        [stream for stream, described in entry.streams.items() if not described.primary_key],
+    )
 
 
 def _not_offered(
@@ -211,7 +234,8 @@ def _table(
         stream, schema, name, columns, row_filter or "", int(oid),
         {row[5]: [int(row[6]), int(row[7]), int(row[8])] for row in rows},
         frozenset(row[5] for row in rows if row[9]), partitioned, facts.trees[oid],
-        bool(described.primary_key), facts.publication.mark, facts.shown[oid],
+        tuple(described.primary_key), " ".join(row[10] for row in rows), facts.printing[stream],
+        facts.publication.mark, facts.shown[oid],
     )  # fmt: skip
     if described.replication == "log_based":
         check_logged(where, table.parts)

@@ -5,7 +5,7 @@
 {% macro keyless_records(landing, columns) -%}
 {%- set names = columns | map(attribute='name') | list -%}
 {%- set place = ['_file', '_row'] -%}
-{%- set incremental = is_incremental() and not lacks_a_column(this, names) -%}
+{%- set incremental = is_incremental() and not lacks_a_column(this, names) and not built_by_another_key() -%}
 {%- set record = "landing_row._operation not in ('delete', 'truncate')" -%}
 {%- set seen = seen_by(this, landing) if incremental %}
 with truncated as (

@@ -11,7 +11,7 @@
     docs/decisions/0011-base-models.md has the other way, and the figures. -#}
 {% macro latest_records(landing, key, columns, log_based=false) -%}
 {%- set names = columns | map(attribute='name') | list -%}
-{%- set incremental = is_incremental() and not lacks_a_column(this, names) -%}
+{%- set incremental = is_incremental() and not lacks_a_column(this, names) and not built_by_another_key() -%}
 {%- set record = "landing_row._operation <> 'truncate'" -%}
 {%- set seen = seen_by(this, landing) if incremental %}
 with {{ 'recursive ' if log_based }}truncated as (

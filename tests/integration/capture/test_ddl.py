@@ -49,6 +49,9 @@ CHANGES = {
     "a longer varchar": ("alter table items alter column name type varchar(40)", True),
     "another scale": ("alter table items alter column amount type numeric(20,6)", True),
     "rewritten values": ("alter table items alter column name type text using upper(name)", True),
+    "rewritten values of one type": ("alter table items alter column count type int using count + 1000", True),
+    "a label of an enum is renamed": ("alter type mood rename value 'ok' to 'fine'", True),
+    "a label of an enum is renamed to and fro": ("alter type mood rename value 'ok' to 'fine'; alter type mood rename value 'fine' to 'ok'", True),
     "an enum gets a value": ("alter type mood add value 'glad'", False),
     "a domain gets a rule": ("alter domain score add constraint small check (value < 100000)", False),
     "a default changes": ("alter table items alter column name set default 'other'", False),
@@ -104,19 +107,6 @@ def test_a_shape_that_changes_in_the_middle_of_a_transaction(
     items.run()
     items.assert_equal_to_the_source()
     assert items.run().operations == {}
-
-
-def test_a_value_of_an_enum_that_is_renamed_keeps_its_old_name_in_rows_nobody_touches(
-    items: Capture, database: Database
-) -> None:
-    """The rows hold a number; only the type's catalog changes, of which neither log nor table tell."""
-    database.sql("alter type mood rename value 'ok' to 'fine'")
-    database.sql("update items set name = 'touched' where id = 1")
-    items.run()
-    there = {row["id"]: row["mood"] for row in items.reconstructed("items")}
-    assert (there["1"], there["2"]) == ("fine", "ok")
-    items.run(full_refresh=True)
-    items.assert_equal_to_the_source()
 
 
 def test_a_table_dropped_and_made_anew_within_a_transaction(items: Capture, database: Database) -> None:

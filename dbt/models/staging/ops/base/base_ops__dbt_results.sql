@@ -5,6 +5,7 @@
         incremental_strategy='merge' if target.type == 'snowflake' else 'delete+insert',
         unique_key=['invocation_id', 'unique_id'],
         on_schema_change='append_new_columns',
+        pre_hook='{{ empty_if_built_by_another_key() }}',
     )
 }}
 
