@@ -26,6 +26,7 @@ def ingest(source: str, refresh: list[str] | None = None, full_refresh: bool = F
     loaded = load_source(source)
     report_ingest(extracted, loaded)
     extracted.insist(loaded.complaints)
+    loaded.insist_matched()
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from prefect import flow
 from flows.export_logs import export_logs
 from flows.ingest import ingest
 from flows.transform import transform
-from groundwork.errors import StreamsQuarantined, UpdatesRefused
+from groundwork.errors import ChangesUnmatched, StreamsQuarantined, UpdatesRefused
 from tasks.catalog import read_sources
 
 
@@ -26,7 +26,11 @@ def pipeline() -> None:
     for run in runs:
         try:
             run.result()
-        except (StreamsQuarantined, UpdatesRefused) as error:  # all that can be read is loaded
+        except (
+            ChangesUnmatched,
+            StreamsQuarantined,
+            UpdatesRefused,
+        ) as error:  # all that can be read is loaded
             failed.append(error)
     transform()
     export_logs(settle_seconds=0)

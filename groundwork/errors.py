@@ -21,6 +21,7 @@
     │   ├── SlotLost            the replication slot cannot give what comes next
     │   ├── StreamsQuarantined  some streams cannot be read or loaded and are left out; all others are in
     │   ├── UpdatesRefused      a publication makes the application's own UPDATE or DELETE fail
+    │   ├── ChangesUnmatched    deletes or updates met no live row in landing; all was loaded
     │   ├── ProtocolError       bytes that are not what the protocol allows
     │   └── AnswerUnusable      an API answered something that is not data
     ├── PromiseBroken           what people read would change without notice
@@ -162,6 +163,10 @@ class StreamsQuarantined(SourceError):
 
 class UpdatesRefused(SourceError):
     """PostgreSQL refuses an UPDATE or DELETE of the application, because of a publication. All was read."""
+
+
+class ChangesUnmatched(SourceError):
+    """Deletes or updates met no live row in landing: it and the source differ. All was loaded."""
 
 
 class ProtocolError(SourceError):

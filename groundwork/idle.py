@@ -121,7 +121,7 @@ def load_if_new(
     if report.caught_up:  # no batch is new, but there are new rows to build from
         for left in bucket.list(f"{PREFIX}/{settings.warehouse_name}/{BUILDS}"):
             bucket.delete(left.key)
-    if report.left_out:  # the next run tries again, and fails again until it is mended
+    if report.left_out or report.unmatched:  # the next run looks again, and fails again until it is mended
         forget(bucket, settings, entry.source)
     else:
         note(bucket, settings, entry.source, {entry.source: last}, newest=newest)

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
+from groundwork import unmatched
 from groundwork.bucket import Bucket
 from groundwork.errors import (
     GroundworkError,
@@ -22,6 +23,7 @@ from groundwork.errors import (
 )
 from groundwork.fetching import afresh, up_to_date
 from groundwork.left_out import LeftOut, insist, leave_out, let_back, read_again, reason
+from groundwork.unmatched import Unmatched
 from groundwork.warehouses import LANDING_METADATA, TEXT, LandingBatch, Warehouse
 
 log = logging.getLogger(__name__)
@@ -40,6 +42,8 @@ class Loaded:
     """Streams that could not be loaded."""
     caught_up: list[str] = field(default_factory=list)
     """Streams that were left out until this run."""
+    unmatched: dict[str, Unmatched] = field(default_factory=dict)
+    """Streams with deletes or updates that met no live row."""
 
     @property
     def complaints(self) -> list[str]:
@@ -51,8 +55,18 @@ class Loaded:
 
         Raises:
             StreamsQuarantined: naming each, since when and why.
+            ChangesUnmatched: see `insist_matched`.
         """
         insist(self.source, self.complaints)
+        self.insist_matched()
+
+    def insist_matched(self) -> None:
+        """Fail if a delete or update met no live row; to be called when all other work is done.
+
+        Raises:
+            ChangesUnmatched: naming each stream, and how many.
+        """
+        unmatched.insist(self.source, self.unmatched)
 
 
 def table_name(source: str, stream: str) -> str:

@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
-from groundwork import manifest, time_limit
+from groundwork import manifest, time_limit, unmatched
 from groundwork.bucket import Bucket
 from groundwork.catalog import AnySource, PostgresSource
 from groundwork.fetching import arriving
@@ -48,7 +48,8 @@ def prepare(entries: Iterable[AnySource], warehouse: Warehouse) -> None:
 def load(entry: AnySource, bucket: Bucket, warehouse: Warehouse, *, run_id: str = "") -> Loaded:
     """Bring every batch that the ledger does not know into landing.
 
-    A stream that cannot be loaded is left out: see `Loaded.left_out`, and `Loaded.insist`.
+    A stream that cannot be loaded is left out: see `Loaded.left_out`, and `Loaded.insist`. Changes that met
+    no live row are counted: see `Loaded.unmatched`.
 
     Args:
         entry: the catalog's entry of the source.
@@ -75,6 +76,7 @@ def load(entry: AnySource, bucket: Bucket, warehouse: Warehouse, *, run_id: str 
         _catch_up(entry, bucket, warehouse, mark, known, report, run_id)
     batches = expected(bucket, entry, manifest.span(bucket, entry.source, known + 1, newest))
     land(bucket, warehouse, batches, report, run_id=run_id)
+    report.unmatched = unmatched.look(entry, warehouse, known, report.rows.keys() - report.left_out.keys())
     report.seconds = time.monotonic() - started
     return report
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 def report_ingest(extracted: Extracted, loaded: Loaded) -> None:
     """Tell rows per stream and operation, and what to worry about; nothing when there is nothing."""
     worries = [*extracted.complaints, *loaded.complaints, extracted.slot.get("concern", "")]
+    worries += [mark.complaint for mark in loaded.unmatched.values()]
     if not (extracted.rows or loaded.rows or any(worries)):
         return
     streams = sorted(set(extracted.rows) | set(loaded.rows))

@@ -44,7 +44,7 @@ class Reading:
     whole: set[str] = field(default_factory=set)
     """The ``full_table`` streams that this run has read."""
     copied: dict[str, int] = field(default_factory=dict)
-    """Per stream that this run copied as a whole, the position of its copy."""
+    """Per stream that this run copied because of another key, the position of its copy."""
     spare: Connection | None = None
     """A connection for replication commands that nobody uses at the moment."""
 

@@ -53,7 +53,8 @@ def attached(state: dict[str, Any]) -> bool:
 
 def copied(table: Table, cursor: dict[str, Any], position: str, *, whole: bool) -> dict[str, Any]:
     """The cursor of a table that was copied, or some of its partitions, at a position of the log."""
-    return {"snapshot": position if whole else cursor["snapshot"]} | remembered(table)
+    kept = {} if whole else {name: cursor[name] for name in ("snapshot", "dropped") if name in cursor}
+    return {"snapshot": position} | kept | remembered(table)
 
 
 def differs(table: Table, relation: Relation) -> bool:
@@ -94,7 +95,7 @@ def reshaped(tables: dict[str, Table], state: dict[str, Any], sql: Connection) -
         known = state.get(stream, {})
         if "snapshot" not in known:
             continue
-        state[stream] = known | remembered(table)
+        state[stream] = known | remembered(table) | _dropped(known, table)
         for event in _changes(known, table, sql):
             uncopied = event.pop("uncopied", {})
             events.append({"event": event.pop("event"), "stream": stream} | event)
@@ -105,6 +106,12 @@ def reshaped(tables: dict[str, Table], state: dict[str, Any], sql: Connection) -
             if uncopied:
                 state[stream]["uncopied"] = known.get("uncopied", {}) | uncopied
     return events
+
+
+def _dropped(known: dict[str, Any], table: Table) -> dict[str, Any]:
+    """Names of columns that are gone since the table was copied, for the cursor."""
+    gone = {*known.get("dropped", ()), *known.get("shape", ())} - table.shape.keys()
+    return {"dropped": sorted(gone)} if gone else {}
 
 
 def _changes(known: dict[str, Any], table: Table, sql: Connection) -> Iterator[Event]:
@@ -142,7 +149,9 @@ def _columns(known: dict[str, Any], table: Table) -> Iterator[Event]:
     added = sorted(now.keys() - before.keys())
     retyped = sorted(n for n in now.keys() & before.keys() if now[n] != before[n])
     # A column is null in all older rows only if it is new and came without a value.
-    filled = [n for n in added if n in table.filled or now[n][2] <= known["last"]]
+    # Rows of before still have the values of one that was dropped and is there again under its name.
+    dropped = known.get("dropped", ())
+    filled = [n for n in added if n in table.filled or now[n][2] <= known["last"] or n in dropped]
     gone = sorted(before.keys() - now.keys())
     yield {
         "event": "columns_changed",

@@ -72,7 +72,7 @@ def history(reading: Reading, tables: dict[str, Table]) -> Iterator[Rows | Check
                         yield _gone(table, place)
                     for rows in copying.rows(table):
                         yield Rows(table.stream, rows, _stamps("snapshot", place))
-                if whole:
+                if whole and _under_another_key(reading, table.stream):
                     reading.copied[table.stream] = position
                 cursor = state.get(table.stream, {})
                 state[table.stream] = copied(table, cursor, lsn_text(position), whole=whole)
@@ -85,6 +85,12 @@ def history(reading: Reading, tables: dict[str, Table]) -> Iterator[Rows | Check
         reading.settled()
         if first:
             slot.drop_others(sql, reading.slots, reading.slot, reading.where)
+
+
+def _under_another_key(reading: Reading, stream: str) -> bool:
+    """Whether the log before a copy may identify rows by other columns than the catalog says now."""
+    events = (event["event"] for event in reading.events if event.get("stream") == stream)
+    return bool({"key_changed", "back"}.intersection(events))
 
 
 def _gone(table: Table, position: int | None) -> Rows:
