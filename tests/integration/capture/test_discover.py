@@ -163,6 +163,7 @@ def chain(database: Database, tmp_path: Path) -> Chain:
     return Chain(database, tmp_path)
 
 
+@pytest.mark.timeout(1800)  # fifty schemas on a busy machine
 @pytest.mark.parametrize("group", range(-(-COUNT // TOGETHER)))
 def test_every_draft_of_drawn_schemas_works_unedited(chain: Chain, group: int) -> None:
     version = chain.database.server.major_version
