@@ -64,7 +64,9 @@ def examine(entry: PostgresSource, address: Address, slot_name: str) -> Iterator
 
 def _connection(patient: _Patient, what: str) -> Iterator[Finding]:
     address = patient.address
-    if address.sslmode not in ("verify-ca", "verify-full") and not is_loopback(address.host):
+    if address.sslmode not in ("verify-ca", "verify-full") and not all(
+        is_loopback(host.address or host.name) for host in address.hosts
+    ):
         used = patient.sql.run("select ssl from pg_stat_ssl where pid = pg_backend_pid()")
         how = "is encrypted" if used and used[0][0] else "is not encrypted"
         yield doubtful(

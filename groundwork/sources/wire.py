@@ -11,23 +11,14 @@ import socket
 import struct
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
-import pg8000.native
-from pg8000.exceptions import DatabaseError, InterfaceError
-
-from groundwork.errors import (
-    ProtocolError,
-    SourceBusy,
-    SourceError,
-    SourceLocked,
-    SourceRefused,
-    SourceUnreachable,
-)
-from groundwork.sources.address import Address, connect, not_signed_in
+from groundwork.errors import ProtocolError
+from groundwork.sources.address import Address
 from groundwork.sources.framing import Framed, frame, row_candidates, stream_candidates
-from groundwork.sources.incoming import GATHER_SECONDS, SILENT_SECONDS, Incoming, broken
+from groundwork.sources.incoming import GATHER_SECONDS, Incoming, broken
+from groundwork.sources.server_errors import said, translated
+from groundwork.sources.signing_in import sign_in
 from groundwork.sources.views import Buffer
 
 _SIGN_OF_LIFE_SECONDS = 10.0
@@ -73,26 +64,7 @@ class Connection:
             SourceRefused: when the server does not let us in.
         """
         self.where = where
-        self._socket = connect(address, where)
-        self._socket.settimeout(SILENT_SECONDS)
-        try:
-            with self._told():
-                self._driver = pg8000.native.Connection(
-                    address.user,
-                    host=address.host,
-                    database=address.database,
-                    password=address.password,
-                    sock=self._socket,
-                    ssl_context=False,
-                    application_name="groundwork",
-                    replication="database" if replication else None,
-                    startup_params=PINNED,
-                )
-        except BaseException as error:
-            self._socket.close()
-            if address.sslcert and isinstance(error, SourceUnreachable):
-                raise not_signed_in(error, where) from error
-            raise
+        self._socket, self._driver = sign_in(address, where, PINNED, replication=replication)
 
     def run(self, sql: str, **parameters: Any) -> list[list[Any]]:
         """Run one statement (``:name`` for parameters; none on a replication connection).
@@ -100,7 +72,7 @@ class Connection:
         Raises:
             SourceError: as the server's error class says.
         """
-        with self._told():
+        with said(self.where):
             return self._driver.run(sql, **parameters) or []
 
     def parameter(self, name: str) -> str:
@@ -208,7 +180,7 @@ class Connection:
             letter, body = incoming.message()
             if letter == "E":
                 fields = {p[:1].decode(): p[1:].decode("utf-8", "replace") for p in body.split(b"\0") if p}
-                raise _translated(self.where, fields)
+                raise translated(self.where, fields)
             if letter in "ZWH":
                 return letter
             if letter not in "cCNSAT":
@@ -221,16 +193,6 @@ class Connection:
         try:
             self._socket.sendall(message)
         except OSError as error:
-            raise broken(self.where, error) from error
-
-    @contextmanager
-    def _told(self) -> Iterator[None]:
-        try:
-            yield
-        except DatabaseError as error:
-            fields = error.args[0] if error.args and isinstance(error.args[0], dict) else {}
-            raise _translated(self.where, fields) from error
-        except (InterfaceError, OSError, struct.error) as error:
             raise broken(self.where, error) from error
 
 
@@ -248,28 +210,3 @@ def literal(text: str) -> str:
 def _query(sql: str) -> bytes:
     encoded = sql.encode() + b"\0"
     return b"Q" + struct.pack(">I", len(encoded) + 4) + encoded
-
-
-_KINDS: dict[str, tuple[type[SourceError], str]] = {
-    "28P01": (SourceRefused, "check the user and password in the connection URL"),
-    "28000": (SourceRefused, "check the user in the connection URL, and pg_hba.conf"),
-    "42501": (SourceRefused, "give the role the right; `python -m groundwork doctor` prints the statements"),
-    "3D000": (SourceRefused, "check the database's name in the connection URL"),
-    "55006": (SourceBusy, "wait for the other run to end, or end it"),
-    "55P03": (
-        SourceLocked,
-        "end the session that holds the lock (pg_stat_activity, pg_locks), then run again",
-    ),
-    "53300": (SourceUnreachable, "wait, or raise max_connections at the server"),
-    "53400": (SourceRefused, "raise max_replication_slots at the server, or drop an unused slot"),
-    "57P03": (SourceUnreachable, "wait: the server is starting up or shutting down"),
-    "40P01": (SourceUnreachable, "run again: another session and ours waited for each other's locks"),
-    "57P01": (SourceUnreachable, "run again: the server closed the connection"),
-}
-
-
-def _translated(where: str, fields: dict[str, str]) -> SourceError:
-    """The server's error in our tree; its detail and hint may hold row values and are left out."""
-    code = fields.get("C", "")
-    kind, fix = _KINDS.get(code, (SourceError, ""))
-    return kind(where, f"PostgreSQL says: {fields.get('M', 'unknown error')} ({code})", fix=fix)
