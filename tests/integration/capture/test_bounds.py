@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from groundwork.errors import SourceLocked, SourceUnreachable
-from groundwork.sources import catching_up, incoming, waiting, wire
+from groundwork.sources import catching_up, incoming, signing_in, waiting, wire
 from tests.capture import Capture, Database, needs
 from tests.integration.capture.test_standby import Failover
 
@@ -104,7 +104,7 @@ def silent() -> Iterator[int]:
 def test_a_server_that_says_nothing_is_not_waited_for(
     items: Capture, silent: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wire, "SILENT_SECONDS", 0.5)
+    monkeypatch.setattr(signing_in, "SILENT_SECONDS", 0.5)
     items.url = f"postgresql://groundwork:x@127.0.0.1:{silent}/shop?sslmode=disable"
     with pytest.raises(SourceUnreachable, match="the server said nothing for"):
         items.run()
