@@ -60,9 +60,7 @@ def prepare_sources(
 
     Args:
         source: its name; empty for all.
-        stream: this one only; refused when it is none of the source's.
-        since: see `replay_source`.
-        until: see `replay_source`.
+        stream, since, until: see `replay_source`.
         into: another warehouse than the settings say.
         resume: the id of a replay that was cut short; its own sources are taken then.
     """
