@@ -54,13 +54,13 @@ def replay_source(
 def prepare_sources(
     source: str, stream: str = "", since: str = "", until: str = "", into: str = "", resume: str = ""
 ) -> tuple[str, list[str]]:
-    """The replay's id and the names of its sources: the one that is named or all of the catalog.
-
-    Their tables are made. The flow run's id is the replay's, so a run that Prefect retries continues itself.
+    """The replay's id (its flow run's, so a retry continues it) and its sources, whose tables are made.
 
     Args:
         source: its name; empty for all.
-        stream, since, until: see `replay_source`.
+        stream: this one only; refused when it is none of the source's.
+        since: see `replay_source`.
+        until: see `replay_source`.
         into: another warehouse than the settings say.
         resume: the id of a replay that was cut short; its own sources are taken then.
     """
