@@ -1,8 +1,12 @@
-"""``python -m demo run``: the whole platform once, with a report. ``python -m demo serve``: until Ctrl-C."""
+"""``python -m demo run``: the whole platform once, with a report. ``python -m demo serve``: until Ctrl-C.
+
+``python -m demo services``: some parts, for one command of `groundwork` (`groundwork.saved_settings`).
+"""
 
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import os
 import signal
@@ -20,6 +24,7 @@ from types import FrameType
 from demo.platform import PARTS, Platform
 from demo.postgres import keep_private
 from demo.service import ServiceError
+from groundwork.saved_settings import Saved, save
 
 HOME = Path(".groundwork")
 POOL = "groundwork"
@@ -30,7 +35,8 @@ logger = logging.getLogger("demo")
 def main() -> int:
     """Run the command that was asked for."""
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
-    parser.add_argument("command", choices=("run", "serve"))
+    parser.add_argument("command", choices=("run", "serve", "services"))
+    parser.add_argument("--parts", nargs="+", default=PARTS, choices=PARTS, help="of services: which")
     parser.add_argument(
         "--home", type=Path, default=HOME, help="where data and logs go (default .groundwork)"
     )
@@ -44,7 +50,10 @@ def main() -> int:
     keep_private(log_file.parent)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s", filename=log_file)
     try:
-        (_run if options.command == "run" else _serve)(options.home, options.rate)
+        if options.command == "services":
+            _services(options.home, options.parts)
+        else:
+            (_run if options.command == "run" else _serve)(options.home, options.rate)
     except KeyboardInterrupt:
         print("stopped")
     except ServiceError as error:
@@ -101,6 +110,20 @@ def _serve(home: Path, rate: float) -> None:
         threading.Event().wait()
 
 
+def _services(home: Path, parts: Sequence[str]) -> None:
+    """Some parts, until standard input ends; prints their settings as one line of JSON."""
+    with Platform(home, parts=parts) as platform:
+        print(json.dumps(platform.environment()), flush=True)
+        sys.stdin.read()
+
+
+def _save_settings(platform: Platform) -> None:
+    """For commands in other shells, and after the end."""
+    serve = [sys.executable, "-m", "demo", "services", "--home", str(platform.directory), "--parts"]
+    variables = platform.environment()
+    save(platform.directory, Saved(variables=variables, serve=serve, checkout=Path.cwd()))
+
+
 @contextmanager
 def _started(
     home: Path, rate: float, queues: Sequence[str] = (), more: Sequence[str] = ()
@@ -110,6 +133,7 @@ def _started(
     with _told("PostgreSQL, S3, payments API, Prefect, mailbox, worker"):
         platform.start()
     try:
+        _save_settings(platform)
         os.environ.update(platform.environment())
         os.environ.setdefault("PREFECT_LOGGING_EXTRA_LOGGERS", "groundwork")
         yield platform

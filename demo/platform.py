@@ -31,6 +31,7 @@ from demo.s3 import S3Server
 from demo.service import Service, ServiceError
 from demo.shop import Shop
 from demo.workload import WorkloadProcess
+from groundwork.saved_settings import LOCK
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +94,7 @@ class Platform:
         self.switch: DeadMansSwitch | None = None
         self.seconds: dict[str, float] = {}
         self._services = services
-        self._lock = filelock.FileLock(self.directory / "platform.lock")
+        self._lock = filelock.FileLock(self.directory / LOCK)
 
     @property
     def mailbox(self) -> Mailbox:

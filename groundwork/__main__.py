@@ -32,6 +32,7 @@ from groundwork.commands.replay import (
 )
 from groundwork.errors import CatalogError, GroundworkError, PromiseBroken
 from groundwork.log_lines import in_one_line
+from groundwork.saved_settings import in_place
 from groundwork.settings import Named, Settings, resolve_from_environment
 
 
@@ -43,7 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = options.command
     try:
-        return command(options)
+        with in_place(options.command_name):
+            return command(options)
     except GroundworkError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1
@@ -55,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
 
     def add(name: str, does: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=text)
-        command.set_defaults(command=does)
+        command.set_defaults(command=does, command_name=name)
         return command
 
     check = add("check", _check, "hold the catalog against itself, prefect.yaml and what is generated")
