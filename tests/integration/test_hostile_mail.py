@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from demo.mailbox import MailServer
-from deployments.dead_mans_switch.switch import tell
+from deployments.dead_mans_switch.switch import send
 from tests.hostile_names import HOSTILE, drawn
 
 
@@ -25,7 +25,7 @@ def test_the_switchs_mail_holds_names_as_text(mails: MailServer) -> None:
     names = [name for name in [*HOSTILE, *drawn(50, 1)] if name.strip()]
     for number, first in enumerate(range(0, len(names), 60)):
         some = names[first : first + 60]
-        tell(f"{number} {some[0]}", {f"Detail {place}": name for place, name in enumerate(some)})
+        send(f"{number} {some[0]}", {f"Detail {place}": name for place, name in enumerate(some)})
         mail = mails.mailbox.wait_for(lambda one, n=number: str(one["Subject"]).startswith(f"{n} "))
         assert str(mail["To"]) == "oncall@example.com" and "Bcc" not in mail
         plain, page = mail.get_body(("plain",)), mail.get_body(("html",))

@@ -130,3 +130,9 @@ def test_every_source_of_the_catalog_answers_a_question_and_has_an_owner() -> No
     for file in sorted((ROOT / "catalog").glob("*.yml")):
         entry = yaml.safe_load(file.read_text(encoding="utf-8"))
         assert entry["questions"] and entry["owner"]["email"], file.name
+
+
+def test_no_two_test_files_have_one_name() -> None:
+    # The directories of tests are no packages: pytest imports one of two files of a name, and not the other.
+    names = [file.name for file in tracked("*.py") if file.name.startswith("test_")]
+    assert sorted({name for name in names if names.count(name) > 1}) == []
