@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Iterator
 from decimal import Decimal
@@ -17,6 +18,7 @@ from demo.s3 import S3Server
 from demo.service import LOOPBACK
 from groundwork.__main__ import main
 from groundwork.catalog import load_source
+from groundwork.errors import CatalogError
 from tests.integration.servers.asking import call
 from tests.integration.servers.pipe import Pipe
 from tests.integration.servers.programs import Datasette
@@ -54,9 +56,19 @@ def test_datasette_is_read_in_all_its_ways_of_paging_and_writing(
         assert len(alive) == 256 and Decimal(alive[7]["price"]) == Decimal("0.001"), stream
 
 
+class Filer(S3Server):
+    """The demo's S3 server with the door that the demo keeps closed: its filer, by HTTP."""
+
+    def command(self) -> list[str]:
+        return [word.replace("-disableHttp=true", "-disableHttp=false") for word in super().command()]
+
+    def program_environment(self) -> dict[str, str]:
+        return self.environment()
+
+
 @pytest.fixture(scope="module")
 def filer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with S3Server(tmp_path_factory.mktemp("filer")) as server:
+    with Filer(tmp_path_factory.mktemp("filer")) as server:
         yield f"http://{LOOPBACK}:{server.ports['filer']}"
 
 
@@ -108,12 +120,18 @@ def test_prefects_own_api_is_read_by_filters_in_the_body_of_a_post(
         assert {key: one["name"] for key, one in pipe.alive(stream).items()} == written, stream
 
 
-def test_a_large_document_that_others_wrote_becomes_a_draft_that_loads(
+def test_a_large_document_that_others_wrote_becomes_a_draft_that_is_valid_once_decided(
     prefect_server: PrefectServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Prefect's own OpenAPI document: half a megabyte, some 150 paths, references within references."""
     assert main(["discover", "prefect", "--openapi", f"{prefect_server.url}/openapi.json"]) == 0
-    (tmp_path / "prefect.yml").write_text(capsys.readouterr().out, encoding="utf-8")
+    draft = capsys.readouterr().out
+    (tmp_path / "prefect.yml").write_text(draft, encoding="utf-8")
+    with pytest.raises(CatalogError, match=r"connection\.auth: is not decided"):
+        load_source(tmp_path / "prefect.yml")
+    decided = re.sub(r"^( *)auth: .*TODO.*$", r"\1auth: {kind: none}", draft, flags=re.MULTILINE)
+    decided = re.sub(r"^( *)paging: .*TODO.*$", r"\1paging: {kind: single_page}", decided, flags=re.MULTILINE)
+    (tmp_path / "prefect.yml").write_text(decided, encoding="utf-8")
     entry = load_source(tmp_path / "prefect.yml")
     states = entry.streams["flow_run_states"]
     assert states.primary_key == ["id"] and states.columns["timestamp"].type == "timestamp"
