@@ -38,5 +38,6 @@ def _scratch() -> Iterator[None]:
         Path(directory).chmod(0o755)
         patch.setenv("TMPDIR", directory)
         patch.setenv("PREFECT_HOME", f"{directory}/prefect")  # no profile of the caller's
+        patch.setenv("GROUNDWORK_HOME", f"{directory}/home")  # no settings that the developer's demo saved
         patch.setattr(tempfile, "tempdir", directory)
         yield

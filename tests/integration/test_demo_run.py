@@ -101,6 +101,18 @@ def test_the_readmes_questions_to_the_warehouse_have_answers(home: Path, first: 
         assert run(sys.executable, "-m", "groundwork", command, *flat, GROUNDWORK_HOME=str(home)).strip()
 
 
+def test_replay_and_digest_work_in_a_shell_that_sets_nothing(home: Path, second: str) -> None:
+    command = (sys.executable, "-m", "groundwork")
+
+    def digests() -> dict[str, str]:
+        printed = run(*command, "digest", GROUNDWORK_HOME=str(home))
+        return dict(line.split(maxsplit=1) for line in printed.splitlines())
+
+    before = digests()
+    run(*command, "replay", GROUNDWORK_HOME=str(home))
+    assert before and digests() == before
+
+
 @contextmanager
 def ending(process: subprocess.Popen[str]) -> Iterator[None]:
     """Kill a process that is still there at the end, so that nobody waits for it for ever."""
