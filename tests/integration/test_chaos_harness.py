@@ -55,16 +55,16 @@ class Forgetful:
     def execute(self, sql, *arguments):
         return self.connection if sql.startswith("delete") else self.connection.execute(sql, *arguments)
 made, enter = duckdb.DuckDB.__init__, duckdb.DuckDB._enter
-def forgetful(self, connection, file):
-    made(self, Forgetful(connection), file)
-def early(self, batch, *arguments):
+def forgetful(self, connection, *arguments):
+    made(self, Forgetful(connection), *arguments)
+def early(self, batches, *arguments):
     self.connection.execute("commit")
-    first = pathlib.Path(os.environ["TMPDIR"]) / batch.name
+    first = pathlib.Path(os.environ["TMPDIR"]) / batches[0].name
     if not first.exists():
         first.touch()
         os.kill(os.getpid(), signal.SIGKILL)
     self.connection.execute("begin")
-    enter(self, batch, *arguments)
+    enter(self, batches, *arguments)
 duckdb.DuckDB.__init__, duckdb.DuckDB._enter = forgetful, early
 """
 

@@ -129,7 +129,7 @@ def logged_in(address: str, login: str) -> httpx.Client:
     api = httpx.Client(base_url=f"{address}/api", auth=(user, password), timeout=60)
     assert httpx.get(f"{address}/api/variables/name/x").status_code == 401, "without the login"
     token = api.get("/csrf-token", params={"client": "a-test"}).raise_for_status().json()["token"]
-    api.headers |= {"Prefect-Csrf-Client": "a-test", "Prefect-Csrf-Token": token}
+    api.headers.update({"Prefect-Csrf-Client": "a-test", "Prefect-Csrf-Token": token})
     return api
 
 

@@ -80,9 +80,11 @@ def test_an_unknown_user_and_database(items: Capture) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["", "not a url", f"mysql://u:{SECRET}@h/d", f"postgresql://u:{SECRET}@h:port/d", f"postgresql://u:{SECRET}@h",
-     f"postgresql://u:{SECRET}@h/d?sslmod=require", f"postgresql://u:{SECRET}[@h/d", f"postgresql://:{SECRET}@h/d"],
-)  # fmt: skip
+    [
+        *("", "not a url", f"mysql://u:{SECRET}@h/d", f"postgresql://u:{SECRET}@h:port/d"),
+        *(f"postgresql://u:{SECRET}@h/d?sslmod=require", f"postgresql://:{SECRET}@h/d"),
+    ],
+)
 def test_a_url_that_is_none(items: Capture, url: str) -> None:
     items.url = url
     with told(SourceRefused, "the connection URL is not understood", items):
