@@ -20,9 +20,9 @@ HELD = "tests/integration/held_flows.py"
 
 def deploy_flow(
     name: str, flow: str, *, strategy: str = "", tags: Sequence[str] = (), file: str = HELD,
-    directory: Path = PROJECT, **more: Any,
+    directory: Path = PROJECT, pool: str = "groundwork", **more: Any,
 ) -> UUID:  # fmt: skip
-    """Deploy a flow to the pool of the platform; one run at a time when a strategy is named."""
+    """Deploy a flow to a pool, the platform's by default; one run at a time when a strategy is named."""
     limit: dict[str, Any] = {}
     if strategy:
         options = ConcurrencyOptions.model_validate(
@@ -33,7 +33,7 @@ def deploy_flow(
         return client.create_deployment(
             flow_id=client.create_flow_from_name(flow),
             name=name,
-            work_pool_name="groundwork",
+            work_pool_name=pool,
             entrypoint=f"{file}:{flow}",
             pull_steps=[{"prefect.deployments.steps.set_working_directory": {"directory": str(directory)}}],
             tags=list(tags),

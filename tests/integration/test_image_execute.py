@@ -15,7 +15,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import Cancelling
 
-from demo.prefect_server import PrefectWorker
+from demo.prefect_server import PrefectServer, PrefectWorker
 from tests.commands import PROJECT
 from tests.conditions import until
 from tests.integration.deploying import all_ended, deploy_flow, runs_of, start_run, states
@@ -23,10 +23,27 @@ from tests.integration.deploying import all_ended, deploy_flow, runs_of, start_r
 DOOR = PROJECT / "deployments" / "image" / "execute.py"
 
 
+POOL = "containers"
+"""A pool with Prefect's own template, in which a deployment may name the command. Ours take none."""
+
+
+@pytest.fixture(scope="module")
+def worker(
+    prefect_server: PrefectServer,
+    platform: dict[str, str],
+    deployed: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[PrefectWorker]:
+    place = tmp_path_factory.mktemp("containers")
+    with PrefectWorker(place, prefect_server, pool=POOL, called=POOL, settings=platform) as worker:
+        yield worker
+
+
 @pytest.fixture
-def held(prefect_worker: PrefectWorker) -> Iterator[UUID]:
+def held(worker: PrefectWorker) -> Iterator[UUID]:
     """A deployment whose runs are started as they are in a container."""
-    made = deploy_flow("held-in-a-container", "hold", job_variables={"command": f"{sys.executable} {DOOR}"})
+    command = {"command": f"{sys.executable} {DOOR}"}
+    made = deploy_flow("held-in-a-container", "hold", pool=POOL, job_variables=command)
     yield made
     with get_client(sync_client=True) as client:
         client.delete_deployment(made)
