@@ -126,9 +126,9 @@ def _changes(known: dict[str, Any], table: Table, sql: Connection) -> Iterator[E
         yield {"event": "key_changed", "before": known["key"], "now": list(table.key), "copied_again": True}
     if "printing" in known and not table.printing.agrees(known["printing"]):
         yield {"event": "printed_otherwise", "copied_again": True}
+    yield from _columns(known, table)
     if _rewritten(known, table):
         yield {"event": "table_rewritten", "copied_again": True}
-    yield from _columns(known, table)
     yield from _partitions(known, table, sql)
 
 
