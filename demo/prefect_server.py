@@ -3,8 +3,8 @@
 SQLite is not used: on Prefect 3.8 it loses and doubles alerts. The order of events is kept in the
 database too: kept in memory, an event after a restart may wait 15 minutes.
 
-Loopback is no protection: any web page that a person opens can send requests to it, and whoever may write to
-this API can run code. So the API has a random password, answers no other origin, and wants CSRF tokens.
+Loopback does not protect the API: any web page in a browser can send requests to it, and write access means
+running code. So the API has a random password, allows no other origin, and requires CSRF tokens.
 """
 
 from __future__ import annotations

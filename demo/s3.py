@@ -141,8 +141,8 @@ class S3Server(Service):
     def program_environment(self) -> dict[str, str]:
         """No keys of the user's: the server would take them for its own.
 
-        SeaweedFS has more doors than S3: its filer and volumes speak HTTP too. With these keys they answer
-        nothing that is not signed by one of its own parts, so no web page can read or delete by them.
+        The filer and the volumes of SeaweedFS serve HTTP too. With these keys they refuse requests that
+        SeaweedFS has not signed, so a web page can neither read nor delete through them.
         """
         keys = ("JWT_SIGNING", "JWT_SIGNING_READ", "JWT_FILER_SIGNING", "JWT_FILER_SIGNING_READ")
         signing = {f"WEED_{name}_KEY": keep_secret(self.directory / "signing-key") for name in keys}

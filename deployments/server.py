@@ -62,21 +62,28 @@ def unwatched(client: SyncPrefectClient) -> str:
 
 
 def _open_doors(api: Mapping[str, Any]) -> Iterator[Change]:
-    """Whoever may write to the API runs code: a password, no other origin, and tokens keep strangers out."""
+    """Settings that protect the API: a login, allowed origins, CSRF tokens. Write access runs code."""
     kind = "server setting"
     if not api["auth_string"]:
         yield Change(
-            "missing", kind, "PREFECT_SERVER_API_AUTH_STRING",
-            "whoever reaches the API can run code and read secrets; set user:password on the server, and "
-            "the same as PREFECT_API_AUTH_STRING for people and workers, unless a proxy asks for a login",
-        )  # fmt: skip
+            "missing",
+            kind,
+            "PREFECT_SERVER_API_AUTH_STRING",
+            "without a login, any client of the API can run code and read secrets; "
+            "set user:password on the server, and the same as PREFECT_API_AUTH_STRING for people and "
+            "workers, unless a proxy asks for a login",
+        )
     if "*" in str(api["cors_allowed_origins"]).split(","):
         yield Change(
-            "missing", kind, "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS",
-            "any web page that somebody opens may read the API's answers; set the user interface's address",
-        )  # fmt: skip
+            "missing",
+            kind,
+            "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS",
+            "any web page in a browser can read the API's answers; set the user interface's address",
+        )
     if not api["csrf_protection_enabled"]:
         yield Change(
-            "missing", kind, "PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED",
+            "missing",
+            kind,
+            "PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED",
             "a web page could make a person's browser write to the API; set true",
-        )  # fmt: skip
+        )

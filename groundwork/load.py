@@ -124,9 +124,14 @@ def land(
 
 
 def _catch_up(
-    entry: AnySource, bucket: Bucket, warehouse: Warehouse, mark: LeftOut, known: int, report: Loaded,
+    entry: AnySource,
+    bucket: Bucket,
+    warehouse: Warehouse,
+    mark: LeftOut,
+    known: int,
+    report: Loaded,
     run_id: str,
-) -> None:  # fmt: skip
+) -> None:
     """Bring in what landing lacks of a stream that was left out, up to the newest batch of the ledger."""
     stream, alone = mark.stream, Loaded(entry.source)
     batches = expected(bucket, entry, manifest.span(bucket, entry.source, mark.first, known))

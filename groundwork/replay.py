@@ -194,8 +194,11 @@ def _land(
     if there := len(numbers) - len(rest):
         log.info(
             "replay continues source=%s replay=%s done=%d left=%d",
-            entry.source, record.replay_id, there, len(rest),
-        )  # fmt: skip
+            entry.source,
+            record.replay_id,
+            there,
+            len(rest),
+        )
     batches = expected(bucket, entry, manifest.listed(bucket, entry.source, rest))
     streams = wanted.streams or None
     before = left_out(turns.warehouse(), entry.source)
@@ -217,9 +220,13 @@ def _not_covered(marks: Mapping[str, LeftOut], wanted: Wanted, numbers: Sequence
 
 
 def _let_back(
-    warehouse: Warehouse, source: str, before: Mapping[str, LeftOut], report: Loaded, numbers: Sequence[int],
+    warehouse: Warehouse,
+    source: str,
+    before: Mapping[str, LeftOut],
+    report: Loaded,
+    numbers: Sequence[int],
     newest: int,
-) -> None:  # fmt: skip
+) -> None:
     """Streams that were left out before are not any more, if the replay loaded all that they lacked."""
     known = warehouse.loaded(source)
     for stream in before.keys() - report.left_out.keys():

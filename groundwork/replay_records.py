@@ -125,9 +125,10 @@ class Records:
         for source in sources:
             if source in there and there[source].wanted != wanted:
                 raise CatalogError(
-                    f"replay '{replay_id}' of '{source}'", "was begun for other streams or batches",
+                    f"replay '{replay_id}' of '{source}'",
+                    "was begun for other streams or batches",
                     fix="continue it with the same ones, or start a new one",
-                )  # fmt: skip
+                )
             if source not in there:
                 self._warehouse.query(
                     f"insert into {LANDING}.{REPLAYS} (replay_id, source, streams, since, until, began_at)"

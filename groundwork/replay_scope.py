@@ -38,9 +38,10 @@ class Wanted:
             if stream not in entry.streams:
                 known = ", ".join(entry.streams)
                 raise CatalogError(
-                    f"replay of '{entry.source}'", f"has no stream '{stream}' ({known})",
+                    f"replay of '{entry.source}'",
+                    f"has no stream '{stream}' ({known})",
                     fix="name one of these; a stream that left the catalog is replayed with its whole source",
-                )  # fmt: skip
+                )
 
 
 EVERYTHING = Wanted()

@@ -64,10 +64,11 @@ def read(home: Path) -> Saved | None:
         return None
     if found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o077:
         raise SettingMissing(
-            str(file), "belongs to another user, or others may read or write it",
+            str(file),
+            "belongs to another user, or others may read or write it",
             why="it holds secrets and says what is run",
             fix=f"remove it and run `make demo` again, or make it yours alone: chmod 600 {file}",
-        )  # fmt: skip
+        )
     try:
         return Saved.model_validate_json(file.read_bytes())
     except ValidationError as error:
@@ -144,9 +145,11 @@ def _started(
             line = serving.stdout.readline()
             if not line:
                 raise SettingMissing(
-                    f"services {', '.join(parts)} of {saved.checkout}", "did not start",
-                    why="the lines above say why", fix="start the whole platform: make serve",
-                )  # fmt: skip
+                    f"services {', '.join(parts)} of {saved.checkout}",
+                    "did not start",
+                    why="the lines above say why",
+                    fix="start the whole platform: make serve",
+                )
             yield json.loads(line)
         finally:
             serving.stdin.close()

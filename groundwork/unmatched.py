@@ -21,8 +21,13 @@ log = logging.getLogger(__name__)
 
 UNMATCHED = "_unmatched"
 _COLUMNS = {
-    "source": TEXT, "stream": TEXT, "batch_id": TEXT, "sequence": TEXT, "changes": WHOLE, "since": INSTANT,
-}  # fmt: skip
+    "source": TEXT,
+    "stream": TEXT,
+    "batch_id": TEXT,
+    "sequence": TEXT,
+    "changes": WHOLE,
+    "since": INSTANT,
+}
 """One row per stream with such changes; one with an empty stream says up to which batch all was looked at."""
 
 
@@ -74,8 +79,11 @@ def look(entry: AnySource, warehouse: Warehouse, known: int, loaded: Collection[
     for name in opened.keys() & {name for name, (changes, _) in found.items() if changes}:
         log.error(
             "unmatched source=%s stream=%s batch=%s changes=%d",
-            entry.source, name, newest, found[name][0],
-        )  # fmt: skip
+            entry.source,
+            name,
+            newest,
+            found[name][0],
+        )
     if seen is None or before != newest or opened != marks:
         _remember(warehouse, entry.source, newest, opened)
     return opened

@@ -6,11 +6,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from random import Random
 
-TABLES = r"""
+TABLES = (
+    r"""
 orders|Orders|ORDERS|_migrations|__drizzle_migrations|with space|a.b|a..b|.a|2024|order|group|select|größe|ÄÖÜ|日本|_|a__b|a_b|a-b|a'b|a"b|%s|a%b|{{ x }}
 no|yes|null|true|no.|a: b|- a|#a|a #b
 ledger|_batches|a\nb|a\b|$1|:a|?|*|public|information_schema|user|table|x'; drop table y; --|😀|İstanbul|ﬁle|²
-""".strip().replace("\n", "|").replace("\\n", "\n").split("|")  # fmt: skip
+""".strip()
+    .replace("\n", "|")
+    .replace("\\n", "\n")
+    .split("|")
+)
 TABLES += ["long_name_" * 6 + end for end in ("abc", "abd")]
 _COLUMNS = r"""
 a|b|c|id|name|email|no|yes|on|off|null|select|from|order|user|current_user|with space|a.b|No.|1a|_order|_id|_sequence|_file|_path|_json|_as_1|a"b|a'b|{{ x }}|{% x %}|a\nb

@@ -18,9 +18,11 @@ from prefect.settings import (
 from demo.prefect_server import PrefectServer
 
 NAMES = {
-    "PREFECT_API_URL": PREFECT_API_URL, "PREFECT_HOME": PREFECT_HOME, "PREFECT_UI_URL": PREFECT_UI_URL,
+    "PREFECT_API_URL": PREFECT_API_URL,
+    "PREFECT_HOME": PREFECT_HOME,
+    "PREFECT_UI_URL": PREFECT_UI_URL,
     "PREFECT_API_AUTH_STRING": PREFECT_API_AUTH_STRING,
-}  # fmt: skip
+}
 
 
 def speaking_to(environment: Mapping[str, str]) -> AbstractContextManager[Any]:

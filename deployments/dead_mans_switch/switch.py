@@ -178,7 +178,7 @@ class Look:
         return found | ({"calls": calls} if calls else {})
 
     def _silent(self, key: str, since: datetime) -> timedelta:
-        """How long nothing was heard: the server's time is held against the server's, ours against ours."""
+        """Time since the last sign of life. Both ends come from one clock, the server's or ours."""
         silent = self.api.now - since
         return silent if key in self.memory.incidents else min(silent, self.at - self.memory.since)
 
@@ -311,17 +311,17 @@ class State:
     def compare(self, found: Mapping[str, str]) -> None:
         """Send the mails that are due; one that cannot be sent is tried again at the next look."""
         for key, detail in found.items():
-            mark = self.incidents.setdefault(key, {"since": self.at.isoformat(), "looks": 0, "told": False})
+            mark = self.incidents.setdefault(key, {"since": self.at.isoformat(), "looks": 0, "mailed": False})
             mark["looks"] += 1
-            if mark["looks"] >= LOOKS.get(key, 1) and not mark["told"]:
+            if mark["looks"] >= LOOKS.get(key, 1) and not mark["mailed"]:
                 opened(key, mark["since"], detail)
-                mark["told"] = True
-        blocked = [key for key in BLOCKING if self.incidents.get(key, {}).get("told")]
+                mark["mailed"] = True
+        blocked = [key for key in BLOCKING if self.incidents.get(key, {}).get("mailed")]
         for key in [key for key in self.incidents if key not in found]:
             blind = "server" in found or (key != "server" and "worker" in found)
             if key != "disk" and blind:
                 continue  # it cannot be seen
-            if self.incidents[key]["told"]:
+            if self.incidents[key]["mailed"]:
                 resolved(key, moment(self.incidents[key]["since"]), self.at)
             del self.incidents[key]
         if blocked:

@@ -16,6 +16,7 @@ def written(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise BucketError(
-            str(path), f"cannot be written ({error.strerror or type(error).__name__})",
+            str(path),
+            f"cannot be written ({error.strerror or type(error).__name__})",
             fix="free space there, or set TMPDIR to a larger disk",
-        ) from error  # fmt: skip
+        ) from error

@@ -336,9 +336,11 @@ def load_source(file: Path) -> AnySource:
     if left := list(undecided(entry)):
         (place, why), others = left[0], ", ".join(place for place, _ in left[1:])
         raise CatalogError(
-            f"{file}: {place}", "is not decided", why=f"the draft says: {why}",
+            f"{file}: {place}",
+            "is not decided",
+            why=f"the draft says: {why}",
             fix="write what is right" + (f"; so for {others}" if others else ""),
-        )  # fmt: skip
+        )
     try:
         source = _KINDS[kind].model_validate(entry)
     except ValidationError as error:

@@ -13,8 +13,12 @@ from groundwork.paths import answer_steps
 
 DAY = timedelta(days=1)
 _UNITS = {
-    "%S": timedelta(seconds=1), "%M": timedelta(minutes=1), "%H": timedelta(hours=1), "%d": DAY, "%j": DAY
-}  # fmt: skip
+    "%S": timedelta(seconds=1),
+    "%M": timedelta(minutes=1),
+    "%H": timedelta(hours=1),
+    "%d": DAY,
+    "%j": DAY,
+}
 """The directives that a form of dates may end with, the finest first."""
 
 

@@ -169,9 +169,12 @@ def key(column: str, why: str) -> Guess | Undecided:
 
 
 def page(
-    source: str, connection: Mapping[str, Any], streams: Mapping[str, Any], notes: Sequence[str],
+    source: str,
+    connection: Mapping[str, Any],
+    streams: Mapping[str, Any],
+    notes: Sequence[str],
     written: str = "JSON over HTTP",
-) -> str:  # fmt: skip
+) -> str:
     """A page of the catalog as YAML; what is guessed is marked ``# guess:``."""
     whole = head(source, "rest", written, connection) | {"streams": streams}
     said = [

@@ -14,9 +14,19 @@ LONGEST = 41
 NUMERIC = 1700
 """OID of PostgreSQL's ``numeric``."""
 _TYPES = {
-    16: "boolean", 20: "integer", 21: "integer", 23: "integer", 26: "integer", 114: "json", 700: "float",
-    701: "float", 1082: "date", 1114: "timestamp", 1184: "timestamp", 3802: "json",
-}  # fmt: skip
+    16: "boolean",
+    20: "integer",
+    21: "integer",
+    23: "integer",
+    26: "integer",
+    114: "json",
+    700: "float",
+    701: "float",
+    1082: "date",
+    1114: "timestamp",
+    1184: "timestamp",
+    3802: "json",
+}
 """Catalog types by the OID of PostgreSQL's type (pg_type.dat), which no type of a user shares."""
 
 

@@ -176,13 +176,35 @@ def _stream(
 
 
 _USUAL = (
-    "data", "items", "results", "records", "value", "values", "entries", "rows", "content", "list", "hits"
-)  # fmt: skip
+    "data",
+    "items",
+    "results",
+    "records",
+    "value",
+    "values",
+    "entries",
+    "rows",
+    "content",
+    "list",
+    "hits",
+)
 """Names of the array of records."""
 _BESIDE = {
-    "links", "link", "sort", "sorts", "sorting", "order", "orderby", "filters", "filter", "errors",
-    "warnings", "facets", "included", "meta",
-}  # fmt: skip
+    "links",
+    "link",
+    "sort",
+    "sorts",
+    "sorting",
+    "order",
+    "orderby",
+    "filters",
+    "filter",
+    "errors",
+    "warnings",
+    "facets",
+    "included",
+    "meta",
+}
 """Names of arrays of objects that stand beside records."""
 
 

@@ -132,9 +132,16 @@ def relations(sql: Connection, schema: str, version: int, shown: Listing) -> Ite
         _RELATIONS, schema=schema
     ):
         yield Relation(
-            name, kind, root or "", readable, secured, comment, tuple(key or ()), deferrable and not key,
+            name,
+            kind,
+            root or "",
+            readable,
+            secured,
+            comment,
+            tuple(key or ()),
+            deferrable and not key,
             columns.get(oid, []),
-        )  # fmt: skip
+        )
 
 
 def _hidden(

@@ -119,9 +119,14 @@ def _is_paging(name: str) -> bool:
 
 
 def _tried(
-    loop: BackgroundLoop, client: Client, access: Access, stream: dict[str, Any], sample: Sample,
-    asked: URL, where: str,
-) -> tuple[Guess | Undecided, list[Any]]:  # fmt: skip
+    loop: BackgroundLoop,
+    client: Client,
+    access: Access,
+    stream: dict[str, Any],
+    sample: Sample,
+    asked: URL,
+    where: str,
+) -> tuple[Guess | Undecided, list[Any]]:
     """The paging that leads to a second page, and that page's records."""
     for paging, why in _candidates(sample, asked):
         tried = RestStream.model_validate({**stream, "paging": paging, "parameters": dict(asked.query)})

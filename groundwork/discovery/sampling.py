@@ -58,10 +58,11 @@ def sample_of(answer: Answer, where: str) -> Sample:
         if rows and all(isinstance(row, dict) for row in rows):
             return Sample(answer, None, (), rows[:LONGEST], written)
     raise AnswerUnusable(
-        where, f"the answer ({answer.status}, {answer.content_type or 'no type'}) holds no records",
+        where,
+        f"the answer ({answer.status}, {answer.content_type or 'no type'}) holds no records",
         why="they are an array of objects, not empty, at most three levels deep, or rows of CSV or NDJSON",
         fix="check the address and the secret; name an endpoint that lists something",
-    )  # fmt: skip
+    )
 
 
 def parts(top: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:

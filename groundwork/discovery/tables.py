@@ -57,9 +57,11 @@ def discover_postgres(
         version = int(sql.run("select current_setting('server_version_num')")[0][0])
         if sql.parameter("server_encoding") == "SQL_ASCII":
             raise SourceRefused(
-                where, "the database has no encoding (SQL_ASCII)",
-                why="its bytes need not be text", fix="convert the database to UTF8",
-            )  # fmt: skip
+                where,
+                "the database has no encoding (SQL_ASCII)",
+                why="its bytes need not be text",
+                fix="convert the database to UTF8",
+            )
         draft = _Draft(source, secret, schema, str(sql.run("select current_user")[0][0]))
         _check_schema(sql, schema, where)
         _entry({**draft.document, "streams": {"any": _stream("a.b", "", [], {})}}, source)
@@ -95,9 +97,10 @@ def _check_schema(sql: Connection, schema: str, where: str) -> None:
         )  # fmt: skip
     if not usable:
         raise SourceRefused(
-            where, f"role {quoted(role)} may not use schema {quoted(schema)}",
+            where,
+            f"role {quoted(role)} may not use schema {quoted(schema)}",
             fix=f"run: {let_use(role, schema)}",
-        )  # fmt: skip
+        )
 
 
 class _Draft:

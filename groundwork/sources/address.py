@@ -40,8 +40,12 @@ _CHOICES: dict[str, tuple[str, ...]] = {
 """The values that these options may have; what libpq has besides is not possible here, and refused."""
 
 _NUMBERS = (
-    "connect_timeout", "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout",
-)  # fmt: skip
+    "connect_timeout",
+    "keepalives_idle",
+    "keepalives_interval",
+    "keepalives_count",
+    "tcp_user_timeout",
+)
 
 _REFUSED = {
     "service": "write the options themselves",

@@ -34,10 +34,11 @@ def connect(address: Address, host: Host, where: str, *, tls: bool) -> socket.so
         plain = _plain(address, host)
     except OSError as error:
         raise SourceUnreachable(
-            where, f"no connection to {host}",
+            where,
+            f"no connection to {host}",
             why=error.strerror or type(error).__name__,
             fix="check that the server runs, the address, and the firewall",
-        ) from error  # fmt: skip
+        ) from error
     try:
         _check_peer(plain, address, host, where)
         secured = _secured(plain, address, host, where) if tls else plain
@@ -87,9 +88,10 @@ def _check_peer(plain: socket.socket, address: Address, host: Host, where: str) 
         name = f"number {user}"
     if name != wanted:
         raise SourceRefused(
-            where, f"the server runs as user {name}, and requirepeer asks for another",
+            where,
+            f"the server runs as user {name}, and requirepeer asks for another",
             fix="correct requirepeer or the directory of the socket in the connection URL",
-        )  # fmt: skip
+        )
 
 
 def _secured(plain: socket.socket, address: Address, host: Host, where: str) -> socket.socket:
@@ -110,9 +112,10 @@ def _secured(plain: socket.socket, address: Address, host: Host, where: str) -> 
     if address.sslmode in ("prefer", "allow"):
         return plain
     raise SourceRefused(
-        where, f"the server offers no TLS, and sslmode={address.sslmode} asks for it",
+        where,
+        f"the server offers no TLS, and sslmode={address.sslmode} asks for it",
         fix="switch TLS on at the server",
-    )  # fmt: skip
+    )
 
 
 def _context(address: Address, where: str) -> ssl.SSLContext:
@@ -144,10 +147,12 @@ def _context(address: Address, where: str) -> ssl.SSLContext:
             context.load_cert_chain(address.sslcert, address.options.get("sslkey"), password=word)
     except OSError as error:
         raise SourceRefused(
-            where, f"{named} of the connection URL cannot be used", why=_reason(error),
+            where,
+            f"{named} of the connection URL cannot be used",
+            why=_reason(error),
             fix="name readable PEM files that belong together; a key must not be encrypted, unless"
             " sslpassword opens it",
-        ) from error  # fmt: skip
+        ) from error
     return context
 
 

@@ -14,9 +14,16 @@ from typing import Any
 from groundwork.sources.wire import PINNED, Connection
 
 _SETTINGS = (
-    "TimeZone", "DateStyle", "IntervalStyle", "extra_float_digits", "bytea_output", "xmlbinary",
-    "lc_monetary", "search_path", "quote_all_identifiers",
-)  # fmt: skip
+    "TimeZone",
+    "DateStyle",
+    "IntervalStyle",
+    "extra_float_digits",
+    "bytea_output",
+    "xmlbinary",
+    "lc_monetary",
+    "search_path",
+    "quote_all_identifiers",
+)
 """Those of `wire.PINNED` that decide how values are printed."""
 
 

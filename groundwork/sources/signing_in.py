@@ -117,10 +117,11 @@ def sign_in(
     if len(failed) == 1:
         raise failed[0]
     raise SourceUnreachable(
-        where, "none of the servers of the connection URL can be used",
+        where,
+        "none of the servers of the connection URL can be used",
         why="; ".join(dict.fromkeys(f"{e.what} ({e.why})" if e.why else e.what for e in failed)),
         fix="check that one of them runs, and the connection URL",
-    ) from failed[-1]  # fmt: skip
+    ) from failed[-1]
 
 
 def _fits(driver: Driver, attribute: str) -> bool:
@@ -128,9 +129,12 @@ def _fits(driver: Driver, attribute: str) -> bool:
     standby = told.get("in_hot_standby") == "on"
     read_only = standby or told.get("default_transaction_read_only") == "on"
     fits: dict[str, bool] = {
-        "any": True, "primary": not standby, "standby": standby, "read-write": not read_only,
+        "any": True,
+        "primary": not standby,
+        "standby": standby,
+        "read-write": not read_only,
         "read-only": read_only,
-    }  # fmt: skip
+    }
     return fits[attribute]
 
 

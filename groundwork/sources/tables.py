@@ -209,9 +209,10 @@ def _of_one_table(entry: PostgresSource, stream: str, rows: list[list[Any]]) -> 
     found = sorted({f"{quoted(row[0])}.{quoted(row[1])}" for row in rows})
     if len(found) > 1:
         raise CatalogError(
-            f"catalog: {entry.source}.streams.{stream}.table", f"may be {' and '.join(found)}",
+            f"catalog: {entry.source}.streams.{stream}.table",
+            f"may be {' and '.join(found)}",
             fix="rename one of them, or leave the other out of the publication",
-        )  # fmt: skip
+        )
     return rows
 
 

@@ -56,14 +56,18 @@ def translated(error: duckdb.Error, file: Path, *, objects: bool = False) -> War
         return full(file, why)
     if number:
         return WarehouseUnusable(
-            str(file), f"cannot be read or written ({os.strerror(number)})", why=why,
+            str(file),
+            f"cannot be read or written ({os.strerror(number)})",
+            why=why,
             fix="check the disk and the rights; nothing was written by the statement",
-        )  # fmt: skip
+        )
     if isinstance(error, duckdb.OutOfMemoryException):
         return LackOfMemory(
-            str(file), "needs more memory than it may use", why=why,
+            str(file),
+            "needs more memory than it may use",
+            why=why,
             fix="give the process more, or set GROUNDWORK_DUCKDB_MEMORY (for example '4 GB')",
-        )  # fmt: skip
+        )
     damaged = (duckdb.FatalException, duckdb.InternalException)
     cannot_be_read = isinstance(error, duckdb.IOException) and not objects
     if type(error) is duckdb.Error or isinstance(error, damaged) or cannot_be_read:
@@ -76,9 +80,11 @@ def translated(error: duckdb.Error, file: Path, *, objects: bool = False) -> War
 def full(file: Path, why: str) -> WarehouseUnusable:
     """What a person is told of a full disk."""
     return WarehouseUnusable(
-        str(file), "cannot be written, because a disk is full", why=why,
+        str(file),
+        "cannot be written, because a disk is full",
+        why=why,
         fix="free space there; nothing was written by the statement, and the next run goes on",
-    )  # fmt: skip
+    )
 
 
 def of_commit(error: duckdb.Error, file: Path, size: int) -> WarehouseError:
@@ -102,9 +108,11 @@ def of_commit(error: duckdb.Error, file: Path, size: int) -> WarehouseError:
         if cause.errno in _FULL:
             return full(file, why)
     return LackOfMemory(
-        str(file), "needs more memory than it may use", why=why,
+        str(file),
+        "needs more memory than it may use",
+        why=why,
         fix="give the process more, or set GROUNDWORK_DUCKDB_MEMORY (for example '4 GB')",
-    )  # fmt: skip
+    )
 
 
 def _said(error: duckdb.Error) -> dict[str, str]:

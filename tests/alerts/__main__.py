@@ -76,9 +76,14 @@ def tell(line: str) -> None:
 
 
 def write(
-    file: Path, verdicts: list[Verdict], counted: Counter[str], false: list[str], minutes: int, seconds: float,
+    file: Path,
+    verdicts: list[Verdict],
+    counted: Counter[str],
+    false: list[str],
+    minutes: int,
+    seconds: float,
     about: str,
-) -> None:  # fmt: skip
+) -> None:
     """Write the report."""
     told = [one for verdict in verdicts for one in verdict.told]
     strange = [subject for verdict in verdicts for subject in verdict.strange]

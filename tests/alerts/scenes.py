@@ -306,10 +306,28 @@ LATE = [Scene("late: a queue paused", "queue groundwork/default", "late", pause_
               says=["nothing takes them up"])]  # fmt: skip
 PENDING = [Scene("a run is taken up and does not begin", "queue groundwork/default", "late", take_up_only, begin,
                  says=["was taken up from queue groundwork/default", "does not begin"])]  # fmt: skip
-MACHINE = [Scene("machine gone: worker and run killed", "worker", "no worker", lose_machine, another_machine,
-                 by="switch", says=["the last heartbeat came"])]  # fmt: skip
-POOL = [Scene("work pool paused", "worker", "no worker", pause_pool, resume_pool, by="switch",
-              says=["the work pool is paused"])]  # fmt: skip
+MACHINE = [
+    Scene(
+        "machine gone: worker and run killed",
+        "worker",
+        "no worker",
+        lose_machine,
+        another_machine,
+        by="switch",
+        says=["the last heartbeat came"],
+    )
+]
+POOL = [
+    Scene(
+        "work pool paused",
+        "worker",
+        "no worker",
+        pause_pool,
+        resume_pool,
+        by="switch",
+        says=["the work pool is paused"],
+    )
+]
 LOGIN = [Scene("the run that tells cannot mail", "alert channel", "Failed", wrong_login, right_login, by="server",
                also=("fail",))]  # fmt: skip
 CALLS = [Scene("no worker takes up calls for help", "calls", "not taken up", pause_calls, resume_calls, by="switch",

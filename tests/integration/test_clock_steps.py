@@ -119,8 +119,12 @@ class World:
         """Run a command; its clock is set at random moments while it runs."""
         running = subprocess.Popen(
             [sys.executable, "-m", "groundwork", *words],
-            cwd=PROJECT, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )  # fmt: skip
+            cwd=PROJECT,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
         waited = 0.0
         while True:
             try:
@@ -147,8 +151,12 @@ def test_a_command_sees_the_clock_that_is_set(tmp_path: Path, shop: Shop) -> Non
     world.set_clock("+1d")
     told = subprocess.run(
         [sys.executable, "-c", "import time, datetime as d; print(d.datetime.now(d.UTC).isoformat())"],
-        env=world.environment, capture_output=True, text=True, check=True, timeout=60,
-    ).stdout  # fmt: skip
+        env=world.environment,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    ).stdout
     ahead = now().fromisoformat(told.strip()) - now()
     assert timedelta(hours=23) < ahead < timedelta(hours=25)
 

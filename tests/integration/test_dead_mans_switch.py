@@ -35,8 +35,9 @@ LONG = "GROUNDWORK_TEST_DEPLOY" in os.environ
 QUICK = ["all workers lost", "database dead", "pool paused"]
 WATCH_SECONDS = 45
 SWITCH_SETTINGS = {
-    "SWITCH_FROM": "alone@example.com", "SWITCH_WATCH_SECONDS": str(WATCH_SECONDS),
-}  # fmt: skip
+    "SWITCH_FROM": "alone@example.com",
+    "SWITCH_WATCH_SECONDS": str(WATCH_SECONDS),
+}
 
 
 @dataclass
@@ -240,15 +241,20 @@ def test_runs_that_wait_for_a_pool_that_never_had_a_worker_are_one_mail_until_it
 def test_a_disk_that_fills_is_one_mail_without_any_prefect(tmp_path: Path, mail_server: MailServer) -> None:
     seen = len(mail_server.mailbox.messages())
     environment = {
-        "PATH": os.environ["PATH"], "SWITCH_SMTP_URL": mail_server.url, "SWITCH_FROM": "disk@example.com",
-        "SWITCH_TO": "data-team@example.com", "SWITCH_STATE": str(tmp_path / "switch.json"),
+        "PATH": os.environ["PATH"],
+        "SWITCH_SMTP_URL": mail_server.url,
+        "SWITCH_FROM": "disk@example.com",
+        "SWITCH_TO": "data-team@example.com",
+        "SWITCH_STATE": str(tmp_path / "switch.json"),
         "SWITCH_DISKS": str(tmp_path),
-    }  # fmt: skip
+    }
     for least in ("100.1", "100.1", "0"):
         subprocess.run(
             [sys.executable, "-I", "-S", str(SCRIPT)],
-            env={**environment, "SWITCH_LEAST_FREE_PERCENT": least}, check=True, timeout=60,
-        )  # fmt: skip
+            env={**environment, "SWITCH_LEAST_FREE_PERCENT": least},
+            check=True,
+            timeout=60,
+        )
     opened, resolved = mail_server.mailbox.messages()[seen:]
     assert opened["Subject"] == "[Groundwork] disk: a disk fills (dead man's switch)"
     assert f"{tmp_path} has" in opened.get_body(("plain",)).get_content()

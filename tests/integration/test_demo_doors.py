@@ -64,11 +64,19 @@ def test_no_port_of_the_s3_server_reads_or_deletes_without_the_key(s3: S3Server)
     client.put_object(Bucket=s3.bucket, Key="kept", Body=b"what it says" * 10_000)
     object_path = f"/buckets/{s3.bucket}/kept"
     asked = [
-        ("GET", object_path), ("PUT", object_path), ("POST", object_path), ("DELETE", object_path),
-        ("GET", "/buckets/"), ("DELETE", f"/buckets/{s3.bucket}?recursive=true"), ("DELETE", "/1,01637037d6"),
-        ("GET", f"/col/delete?collection={s3.bucket}"), ("GET", "/vol/grow?count=1"), ("GET", "/dir/assign"),
-        ("POST", "/submit"), ("GET", "/dir/status"),
-    ]  # fmt: skip
+        ("GET", object_path),
+        ("PUT", object_path),
+        ("POST", object_path),
+        ("DELETE", object_path),
+        ("GET", "/buckets/"),
+        ("DELETE", f"/buckets/{s3.bucket}?recursive=true"),
+        ("DELETE", "/1,01637037d6"),
+        ("GET", f"/col/delete?collection={s3.bucket}"),
+        ("GET", "/vol/grow?count=1"),
+        ("GET", "/dir/assign"),
+        ("POST", "/submit"),
+        ("GET", "/dir/status"),
+    ]
     ports = {
         name: port for name, port in s3.ports.items() if not name.endswith("grpc")
     }  # no page speaks that

@@ -104,7 +104,8 @@ BASIC = "Basic " + base64.b64encode(f"ann:{SECRET}".encode()).decode()
 Allowed = Callable[[web.Request], bool]
 SIGNED: dict[str, tuple[list[str], Allowed]] = {
     "a bearer token": (
-        ["--secret", "library-token"], lambda asked: asked.headers.get("Authorization") == f"Bearer {SECRET}",
+        ["--secret", "library-token"],
+        lambda asked: asked.headers.get("Authorization") == f"Bearer {SECRET}",
     ),
     "Basic": (
         ["--secret", "library-password", "--user", "ann"],
@@ -116,11 +117,16 @@ SIGNED: dict[str, tuple[list[str], Allowed]] = {
     ),
     "a key and a second header": (
         [
-            "--secret", "library-token", "--header", "X-Key", "--headers",
+            "--secret",
+            "library-token",
+            "--header",
+            "X-Key",
+            "--headers",
             "{X-App: {secret: library-x-app}, X-Tenant: main}",
         ],
-        lambda asked: [asked.headers.get(name) for name in ("X-Key", "X-App", "X-Tenant")]
-        == [SECRET, SECRET, "main"],
+        lambda asked: (
+            [asked.headers.get(name) for name in ("X-Key", "X-App", "X-Tenant")] == [SECRET, SECRET, "main"]
+        ),
     ),
     "a token endpoint": (
         [
@@ -138,7 +144,7 @@ SIGNED: dict[str, tuple[list[str], Allowed]] = {
         ],
         lambda asked: asked.headers.get("Authorization") == "Bearer g1ven",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("way", SIGNED)
@@ -162,8 +168,15 @@ def test_a_draft_that_signs_in_is_read_and_loaded_unedited(
     assert len(project.loaded()) == len(BOOKS)
 
 
-@pytest.mark.parametrize("words", [["--auth", "{kind: magic}"], ["--auth", "[1]"], ["--headers", "a: ["],
-                                   ["--auth", "{kind: basic, password: plain}"]])  # fmt: skip
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--auth", "{kind: magic}"],
+        ["--auth", "[1]"],
+        ["--headers", "a: ["],
+        ["--auth", "{kind: basic, password: plain}"],
+    ],
+)
 def test_auth_that_is_not_as_the_catalog_writes_it_is_refused(project: Project, words: list[str]) -> None:
     code, out, error = project.run("discover", "library", "--url", "http://127.0.0.1:9/books", *words)
     assert (code, out) == (1, "") and ("discover" in error) and "Traceback" not in error
@@ -217,19 +230,36 @@ def unsure(body: Any, **headers: str) -> Any:
 
 UNSURE = [
     ("a bare list", unsure(BOOKS[:10]), "streams.books.paging: is not decided", "no way to a second one"),
-    ("a total that is larger", unsure({"items": BOOKS[:10], "total": 1101}), "streams.books.paging",
-     "'total' says 1101"),
-    ("a sign of more", unsure({"items": BOOKS[:10], "has_more": True}), "streams.books.paging",
-     "look for paging"),
-    ("no key", unsure({"items": [{"name": "x"}, {"name": "y"}], "total": 2}), "streams.books.primary_key",
-     "no column looks like a key; write the key as"),
-    ("a key that repeats", unsure({"items": [{"id": 1}, {"id": 1}], "total": 2}), "streams.books.primary_key",
-     "'id' looks like a key, but stands in several records"),
-]  # fmt: skip
+    (
+        "a total that is larger",
+        unsure({"items": BOOKS[:10], "total": 1101}),
+        "streams.books.paging",
+        "'total' says 1101",
+    ),
+    (
+        "a sign of more",
+        unsure({"items": BOOKS[:10], "has_more": True}),
+        "streams.books.paging",
+        "look for paging",
+    ),
+    (
+        "no key",
+        unsure({"items": [{"name": "x"}, {"name": "y"}], "total": 2}),
+        "streams.books.primary_key",
+        "no column looks like a key; write the key as",
+    ),
+    (
+        "a key that repeats",
+        unsure({"items": [{"id": 1}, {"id": 1}], "total": 2}),
+        "streams.books.primary_key",
+        "'id' looks like a key, but stands in several records",
+    ),
+]
 
 
-@pytest.mark.parametrize(("handler", "place", "why"), [case[1:] for case in UNSURE],
-                         ids=[case[0] for case in UNSURE])  # fmt: skip
+@pytest.mark.parametrize(
+    ("handler", "place", "why"), [case[1:] for case in UNSURE], ids=[case[0] for case in UNSURE]
+)
 def test_a_draft_that_is_not_sure_does_not_pass_check_and_says_why(
     serve: Callable[..., Api], project: Project, handler: Any, place: str, why: str
 ) -> None:
@@ -250,19 +280,27 @@ def document(**more: Any) -> dict[str, Any]:
     book = {
         "properties": {"id": {"type": "integer"}, "title": {"type": "string"}, "price": {"type": "number"}}
     }
-    page = {"properties": {
-        "sorts": {"type": "array", "items": {"properties": {"field": {"type": "string"}}}},
-        "items": {"type": "array", "items": book},
-        "next_cursor": {"type": "string"},
-    }}  # fmt: skip
+    page = {
+        "properties": {
+            "sorts": {"type": "array", "items": {"properties": {"field": {"type": "string"}}}},
+            "items": {"type": "array", "items": book},
+            "next_cursor": {"type": "string"},
+        }
+    }
     good = {"content": {"application/json": {"schema": page}}}
     get = {"parameters": [{"name": "cursor", "in": "query"}], "responses": {"200": good}}
-    schemes = {"key": {"type": "apiKey", "in": "header", "name": "X-Key"},
-               "app": {"type": "apiKey", "in": "header", "name": "X-App"}}  # fmt: skip
+    schemes = {
+        "key": {"type": "apiKey", "in": "header", "name": "X-Key"},
+        "app": {"type": "apiKey", "in": "header", "name": "X-App"},
+    }
     return {
-        "openapi": "3.1.0", "servers": [{"url": "/"}], "security": [{"key": [], "app": []}],
-        "components": {"securitySchemes": schemes}, "paths": {"/books": {"get": get}}, **more,
-    }  # fmt: skip
+        "openapi": "3.1.0",
+        "servers": [{"url": "/"}],
+        "security": [{"key": [], "app": []}],
+        "components": {"securitySchemes": schemes},
+        "paths": {"/books": {"get": get}},
+        **more,
+    }
 
 
 def test_an_openapi_document_is_drafted_and_loaded_unedited(
@@ -317,22 +355,39 @@ def by(parameters: list[str], properties: dict[str, Any]) -> dict[str, Any]:
 
 two = {"type": "array", "items": {"properties": {"a": {"type": "string"}}}}
 OPENAPI_UNSURE = [
-    ("pages by marker", by(["marker", "limit"], {}), "streams.books.paging",
-     "perhaps {kind: cursor, parameter: marker, last_field: id}"),
+    (
+        "pages by marker",
+        by(["marker", "limit"], {}),
+        "streams.books.paging",
+        "perhaps {kind: cursor, parameter: marker, last_field: id}",
+    ),
     ("no paging at all", by([], {}), "streams.books.paging", "nothing in the document says how pages follow"),
-    ("a person signs in", oauth("authorizationCode"), "connection.auth",
-     "sign_in (oauth2 authorizationCode)"),
+    (
+        "a person signs in",
+        oauth("authorizationCode"),
+        "connection.auth",
+        "sign_in (oauth2 authorizationCode)",
+    ),
     ("OpenID Connect", secured("oidc", type="openIdConnect"), "connection.auth", "oidc (openIdConnect)"),
     ("no auth", {"components": {}, "security": []}, "connection.auth", "names no auth; write {kind: none}"),
-    ("two arrays", by(["cursor"], {"items": two, "values": two, "next_cursor": {"type": "string"}}),
-     "streams.books.records", "several arrays of objects might hold the records (items, values)"),
-    ("no key", by(["cursor"], {"items": two, "next_cursor": {"type": "string"}}), "streams.books.primary_key",
-     "no property looks like a key"),
-]  # fmt: skip
+    (
+        "two arrays",
+        by(["cursor"], {"items": two, "values": two, "next_cursor": {"type": "string"}}),
+        "streams.books.records",
+        "several arrays of objects might hold the records (items, values)",
+    ),
+    (
+        "no key",
+        by(["cursor"], {"items": two, "next_cursor": {"type": "string"}}),
+        "streams.books.primary_key",
+        "no property looks like a key",
+    ),
+]
 
 
-@pytest.mark.parametrize(("more", "place", "why"), [case[1:] for case in OPENAPI_UNSURE],
-                         ids=[case[0] for case in OPENAPI_UNSURE])  # fmt: skip
+@pytest.mark.parametrize(
+    ("more", "place", "why"), [case[1:] for case in OPENAPI_UNSURE], ids=[case[0] for case in OPENAPI_UNSURE]
+)
 def test_a_draft_of_a_document_that_is_not_sure_does_not_pass_check_and_says_why(
     project: Project, tmp_path: Path, more: dict[str, Any], place: str, why: str
 ) -> None:

@@ -89,23 +89,26 @@ def in_the_path(request: web.Request, body: Any) -> tuple[str, Any]:
 GRAPHQL = "query ($after: String, $where: Where) { items(after: $after, where: $where) { id changed } }"
 BY_AFTER = {"kind": "cursor", "parameter": "after", "next": "next"}
 CURSOR = {"field": "changed", "start": "2020-01-01T00:00:00Z"}
-FILTERS = [
-    {"propertyName": "changed", "operator": "GTE"}, {"propertyName": "kind", "value": "book"}
-]  # fmt: skip
+FILTERS = [{"propertyName": "changed", "operator": "GTE"}, {"propertyName": "kind", "value": "book"}]
 PLACES: dict[str, tuple[Found, dict[str, Any]]] = {
     "in a list of the body": (
         in_a_list,
         {
-            "method": "POST", "parameters": {"filterGroups": [{"filters": FILTERS}]}, "paging": BY_AFTER,
+            "method": "POST",
+            "parameters": {"filterGroups": [{"filters": FILTERS}]},
+            "paging": BY_AFTER,
             "cursor": {"field": "changed", "parameter": "filterGroups[0].filters[0].value"},
         },
     ),
     "a number deep in the body": (
         as_number,
         {
-            "method": "POST", "parameters": {"query": {"range": {"changed": {"format": "epoch_second"}}}},
+            "method": "POST",
+            "parameters": {"query": {"range": {"changed": {"format": "epoch_second"}}}},
             "cursor": {
-                "field": "changed", "parameter": "query.range.changed.gte", "number": True,
+                "field": "changed",
+                "parameter": "query.range.changed.gte",
+                "number": True,
                 "epoch": "seconds",
             },
             "paging": {**BY_AFTER, "parameter": "from"},
@@ -114,7 +117,8 @@ PLACES: dict[str, tuple[Found, dict[str, Any]]] = {
     "in a variable of GraphQL": (
         in_a_variable,
         {
-            "query": GRAPHQL, "paging": BY_AFTER,
+            "query": GRAPHQL,
+            "paging": BY_AFTER,
             "cursor": {"field": "changed", "parameter": "where.changed.gte"},
         },
     ),
@@ -122,20 +126,23 @@ PLACES: dict[str, tuple[Found, dict[str, Any]]] = {
         in_graphql,
         {
             "query": '{ items(where: {changed: "{cursor}"}, after: "{page}") { id changed } }',
-            "paging": {"kind": "cursor", "next": "next", "first": ""}, "cursor": CURSOR,
+            "paging": {"kind": "cursor", "next": "next", "first": ""},
+            "cursor": CURSOR,
         },
     ),
     "in a filter": (
         in_a_filter,
         {
-            "parameters": {"filter": "changed gt '{cursor}' and kind eq 'book'"}, "paging": BY_AFTER,
+            "parameters": {"filter": "changed gt '{cursor}' and kind eq 'book'"},
+            "paging": BY_AFTER,
             "cursor": CURSOR,
         },
     ),
     "in the path": (
-        in_the_path, {"endpoint": "/since/{cursor}/books", "paging": BY_AFTER, "cursor": CURSOR},
+        in_the_path,
+        {"endpoint": "/since/{cursor}/books", "paging": BY_AFTER, "cursor": CURSOR},
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -175,9 +182,11 @@ def test_a_value_never_ends_the_text_that_it_is_written_into(serve: Callable[...
         return answer({"items": [{"id": 1, "changed": "b' or 'a' gt 'a"}]})
 
     what = {
-        "replication": "incremental", "records": "items", "cursor": {**CURSOR, "exact": True},
+        "replication": "incremental",
+        "records": "items",
+        "cursor": {**CURSOR, "exact": True},
         "parameters": {"filter": "changed gt '{cursor}'"},
-    }  # fmt: skip
+    }
     api = serve(handle)
     first = Read(RestSource(entry(api.url, what), resolve))
     with pytest.raises(AnswerUnusable, match=r"the value of \{cursor\} holds a quote"):
@@ -193,9 +202,11 @@ def test_a_value_is_escaped_in_the_text_of_a_query(serve: Callable[..., Api]) ->
         return answer({"items": [{"id": 1, "changed": 'b" { all }'}]})
 
     what = {
-        "replication": "incremental", "records": "items", "cursor": {**CURSOR, "exact": True},
+        "replication": "incremental",
+        "records": "items",
+        "cursor": {**CURSOR, "exact": True},
         "query": '{ items(since: "{cursor}") { id } }',
-    }  # fmt: skip
+    }
     api = serve(handle)
     first = Read(RestSource(entry(api.url, what), resolve))
     Read(RestSource(entry(api.url, what), resolve), first.cursors)
@@ -232,9 +243,11 @@ def test_windows_are_asked_for_within_a_text_and_in_any_form(
         return answer([{"id": one["id"], "at": one["at"].isoformat()} for one in found])
 
     what = {
-        "replication": "incremental", "parameters": {"q": "at:[{from} TO {to}} open:1"}, **KEY,
+        "replication": "incremental",
+        "parameters": {"q": "at:[{from} TO {to}} open:1"},
+        **KEY,
         "windows": {"start": "2026-03-10", "step": step, "format": form},
-    }  # fmt: skip
+    }
     now = start + timedelta(minutes=30 * 150, seconds=7)
     api = serve(handle)
     first = Read(RestSource(entry(api.url, what), resolve, clock=lambda: now))

@@ -40,9 +40,8 @@ class Search:
         if start + SIZE > LIMIT:
             return answer({"error": "result window is too large"}, 400)
         found = [
-            one for one in self.records
-            if one["at"] > since or (one["at"] == since and not self.excluded)
-        ]  # fmt: skip
+            one for one in self.records if one["at"] > since or (one["at"] == since and not self.excluded)
+        ]
         page = found[start : min(start + SIZE, LIMIT)]
         self.served += len(page)
         body: dict[str, Any] = {"items": page}
@@ -62,9 +61,14 @@ PAGING: dict[str, dict[str, Any]] = {
 def stream(kind: str, total: str = "", **more: Any) -> dict[str, Any]:
     paging = {**PAGING[kind], "query_limit": LIMIT, **({"total": "total"} if total else {})}
     return {
-        "records": "items", "paging": paging, "replication": "incremental", "primary_key": ["id"],
-        "columns": {"id": {"type": "integer"}}, "cursor": {"field": "at", "parameter": "since"}, **more,
-    }  # fmt: skip
+        "records": "items",
+        "paging": paging,
+        "replication": "incremental",
+        "primary_key": ["id"],
+        "columns": {"id": {"type": "integer"}},
+        "cursor": {"field": "at", "parameter": "since"},
+        **more,
+    }
 
 
 @pytest.mark.parametrize("count", [7, 20, 21, 87])

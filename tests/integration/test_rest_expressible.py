@@ -59,28 +59,33 @@ def saying(name: str, of_more: Any, of_last: Any) -> Reply:
 NUMBERED = {"kind": "page_number", "parameter": "page"}
 WAYS: dict[str, tuple[Any, dict[str, Any]]] = {
     "FHIR's links": (
-        paged(fhir), {"kind": "json_link", "next": "link[relation=next].url", "total": "total"},
+        paged(fhir),
+        {"kind": "json_link", "next": "link[relation=next].url", "total": "total"},
     ),
     "relations in a list": (paged(rels), {"kind": "json_link", "next": "meta.links[rel=next].href"}),
     "a cursor at a place of a list": (
-        paged(first_of_list), {"kind": "cursor", "parameter": "page", "next": "cursors[-1]"},
+        paged(first_of_list),
+        {"kind": "cursor", "parameter": "page", "next": "cursors[-1]"},
     ),
     "an end flag": (paged(saying("last", False, True)), {**NUMBERED, "end": "last"}),
     "an end flag, as text": (paged(saying("is_last", "false", "true")), {**NUMBERED, "end": "is_last"}),
     "a state that is the end": (
-        paged(saying("state", "RUNNING", "DONE")), {**NUMBERED, "end": "state", "end_values": ["DONE"]},
+        paged(saying("state", "RUNNING", "DONE")),
+        {**NUMBERED, "end": "state", "end_values": ["DONE"]},
     ),
     "a flag of more": (paged(saying("has_more", True, False)), {**NUMBERED, "more": "has_more"}),
     "a flag of more, as text": (paged(saying("has_more", "True", "False")), {**NUMBERED, "more": "has_more"}),
     "a flag of more, Y or N": (paged(saying("more", "Y", "N")), {**NUMBERED, "more": "more"}),
     "how many are left": (paged(saying("left", 3, 0)), {**NUMBERED, "more": "left"}),
     "a state that is more": (
-        paged(saying("state", "PARTIAL", "FULL")), {**NUMBERED, "more": "state", "more_values": ["PARTIAL"]},
+        paged(saying("state", "PARTIAL", "FULL")),
+        {**NUMBERED, "more": "state", "more_values": ["PARTIAL"]},
     ),
     "404 past the end": (
-        paged(saying("a", 1, 1)), {**NUMBERED, "past_the_end": [404]},
+        paged(saying("a", 1, 1)),
+        {**NUMBERED, "past_the_end": [404]},
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -96,9 +101,12 @@ def test_records_may_stand_in_a_list_beside_what_is_said_of_the_page(
     serve: Callable[..., Api], replication: str
 ) -> None:
     what = {
-        "records": "[1]", "paging": {**NUMBERED, "total": "[0].total"}, "replication": replication,
-        "primary_key": ["id"], "columns": {"id": {"type": "integer"}},
-    }  # fmt: skip
+        "records": "[1]",
+        "paging": {**NUMBERED, "total": "[0].total"},
+        "replication": replication,
+        "primary_key": ["id"],
+        "columns": {"id": {"type": "integer"}},
+    }
     if replication == "incremental":
         what["cursor"] = {"field": "updated_at", "parameter": "since"}
     read = Read(RestSource(entry(serve(paged(listed)).url, what), resolve))
@@ -142,8 +150,9 @@ NO_END = [
 ]
 
 
-@pytest.mark.parametrize(("handler", "more", "told"), [case[1:] for case in NO_END],
-                         ids=[case[0] for case in NO_END])  # fmt: skip
+@pytest.mark.parametrize(
+    ("handler", "more", "told"), [case[1:] for case in NO_END], ids=[case[0] for case in NO_END]
+)
 def test_a_refused_page_is_no_end_where_something_speaks_against_it(
     serve: Callable[..., Api], handler: Any, more: dict[str, Any], told: str
 ) -> None:
@@ -174,8 +183,9 @@ DELETED = [
 ]
 
 
-@pytest.mark.parametrize(("values", "saying_so", "gone"), [case[1:] for case in DELETED],
-                         ids=[case[0] for case in DELETED])  # fmt: skip
+@pytest.mark.parametrize(
+    ("values", "saying_so", "gone"), [case[1:] for case in DELETED], ids=[case[0] for case in DELETED]
+)
 def test_only_records_whose_flag_says_so_are_deleted(
     serve: Callable[..., Api], values: list[Any], saying_so: list[str], gone: list[int]
 ) -> None:

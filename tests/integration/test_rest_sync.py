@@ -112,10 +112,15 @@ WAYS: dict[str, dict[str, Any]] = {
 
 def stream(way: str, **more: Any) -> dict[str, Any]:
     return {
-        "replication": "incremental", "records": "items", "primary_key": ["id"],
-        "columns": {"id": {"type": "integer"}}, "deleted": "state", "deleted_values": ["cancelled"],
-        **WAYS[way], **more,
-    }  # fmt: skip
+        "replication": "incremental",
+        "records": "items",
+        "primary_key": ["id"],
+        "columns": {"id": {"type": "integer"}},
+        "deleted": "state",
+        "deleted_values": ["cancelled"],
+        **WAYS[way],
+        **more,
+    }
 
 
 @pytest.fixture

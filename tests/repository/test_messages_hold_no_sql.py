@@ -56,7 +56,9 @@ def test_every_statement_is_executed_by_a_test() -> None:
     called = {
         node.func.attr
         for node in ast.walk(ast.parse(EXECUTED.read_text()))
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
-        and isinstance(node.func.value, ast.Name) and node.func.value.id == "statements"
-    }  # fmt: skip
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and isinstance(node.func.value, ast.Name)
+        and node.func.value.id == "statements"
+    }
     assert names == called

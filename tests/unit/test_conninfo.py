@@ -1,4 +1,3 @@
-# ruff: noqa: E501 (strings read better in one line)
 """Connection strings are read as libpq reads them; the witness is libpq itself, from the wheel.
 
 ``GROUNDWORK_TEST_CONNINFO`` is the number of strings; docs/development.md.
@@ -66,10 +65,12 @@ def ours(text: str) -> dict[str, bytes] | None:
 
 NAMES = st.sampled_from([*sorted(conninfo.OPTIONS), "ssl", "requiressl", "nothing", "Host", ""])
 WORDS = st.one_of(
-    st.sampled_from(["a", "true", "1", "::1", "db.example", "5432", "%20", "%2F", "%", "%00", "%zz", "%ff", "ü", ""]),
+    st.sampled_from(
+        ["a", "true", "1", "::1", "db.example", "5432", "%20", "%2F", "%", "%00", "%zz", "%ff", "ü", ""]
+    ),
     st.text(st.sampled_from("ab1 %:@/?,&='\\[]\t\n\v.#+é"), max_size=6),
     st.text(st.characters(blacklist_characters="\0", blacklist_categories=["Cs"]), max_size=4),
-)  # fmt: skip
+)
 SPACE = st.sampled_from(["", "", "", " ", "\t", "\n ", "\v"])
 QUOTED = WORDS.map(lambda word: "'" + word.replace("\\", "\\\\").replace("'", "\\'") + "'")
 PAIR = st.tuples(
@@ -82,11 +83,13 @@ NETLOC = st.tuples(
 QUERY = st.tuples(NAMES, st.sampled_from(["=", "=", "=", "", "=="]), WORDS).map("".join)
 URIS = st.tuples(
     st.sampled_from(["postgresql://", "postgres://", "Postgres://", "postgresql:/"]),
-    st.one_of(st.just(""), WORDS.map("{}@".format), st.tuples(WORDS, WORDS).map(lambda two: f"{two[0]}:{two[1]}@")),
+    st.one_of(
+        st.just(""), WORDS.map("{}@".format), st.tuples(WORDS, WORDS).map(lambda two: f"{two[0]}:{two[1]}@")
+    ),
     st.lists(NETLOC.map("".join), max_size=3).map(",".join),
     st.one_of(st.just(""), WORDS.map("/{}".format)),
     st.one_of(st.just(""), st.lists(QUERY, max_size=3).map("&".join).map("?{}".format)),
-).map("".join)  # fmt: skip
+).map("".join)
 
 
 @pytest.mark.parametrize("number", range(max(1, COUNT // 1000)))
@@ -103,13 +106,30 @@ def test_every_string_is_read_as_libpq_reads_it(number: int) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "", "postgresql://", "postgresql:///mydb?host=/var/run&port=5433", "postgresql://u:p@h1:1,h2,[::1]:3/d",
-        "postgresql://h/d?ssl=true", "postgresql://h/d?ssl=false", "host=h dbname='a b' password='it\\'s'user=x", "host = h",
-        "postgresql://%2Fvar%2Frun/d", "postgresql://u@/d", "postgresql://:p@h", "postgresql://a%", "postgresql://h/d?a=b",
-        "postgresql://u:p%40@h:5432/d?options=-c%20geqo%3Doff&channel_binding=require&sslmode=require", "host=a\\ b", "host='a",
-        "postgresql://h/ d ?sslmode=require", "requiressl=1", "requiressl=0", "host", "host=h dbname", "user=\\",
+        "",
+        "postgresql://",
+        "postgresql:///mydb?host=/var/run&port=5433",
+        "postgresql://u:p@h1:1,h2,[::1]:3/d",
+        "postgresql://h/d?ssl=true",
+        "postgresql://h/d?ssl=false",
+        "host=h dbname='a b' password='it\\'s'user=x",
+        "host = h",
+        "postgresql://%2Fvar%2Frun/d",
+        "postgresql://u@/d",
+        "postgresql://:p@h",
+        "postgresql://a%",
+        "postgresql://h/d?a=b",
+        "postgresql://u:p%40@h:5432/d?options=-c%20geqo%3Doff&channel_binding=require&sslmode=require",
+        "host=a\\ b",
+        "host='a",
+        "postgresql://h/ d ?sslmode=require",
+        "requiressl=1",
+        "requiressl=0",
+        "host",
+        "host=h dbname",
+        "user=\\",
     ],
-)  # fmt: skip
+)
 def test_strings_as_providers_give_them(text: str) -> None:
     assert ours(text) == witness(text)
 

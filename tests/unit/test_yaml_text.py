@@ -1,4 +1,3 @@
-# ruff: noqa: E501 (texts read better in one line)
 """A catalog's YAML is read as PyYAML reads it, but for keys that are there twice."""
 
 from __future__ import annotations
@@ -17,9 +16,15 @@ from tests.hostile_names import HOSTILE
 
 ROOT = Path(__file__).parents[2]
 SCALARS = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.dates(), st.datetimes(),
-    st.sampled_from(HOSTILE), st.text(),
-)  # fmt: skip
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(allow_nan=False),
+    st.dates(),
+    st.datetimes(),
+    st.sampled_from(HOSTILE),
+    st.text(),
+)
 DATA = st.recursive(
     SCALARS,
     lambda inner: (
@@ -34,11 +39,34 @@ def test_data_is_what_pyyaml_reads(data: object, flow: bool) -> None:
     assert read_yaml(text) == yaml.safe_load(text)
 
 
-@pytest.mark.parametrize("text", [
-    "", "---\n", "a: no", "a: 'no'", "a: 2024-02-29", "a: 0o7", "a: 010", "a: 1_000", "a: .inf", "a: ~", "a:", "no: 1",
-    "a: &x {b: 1}\nc: *x", "a: &x {b: 1}\nc: {<<: *x}", "a: !!str 5", "!!map {a: 1}", "- 1\n- [a, {b: c}]", "a: |\n  x\n  y\n",
-    "? a\n: b", "a: 1.5e3", "2: x", "<<: {a: 1}", "'<<': {a: 1}",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "---\n",
+        "a: no",
+        "a: 'no'",
+        "a: 2024-02-29",
+        "a: 0o7",
+        "a: 010",
+        "a: 1_000",
+        "a: .inf",
+        "a: ~",
+        "a:",
+        "no: 1",
+        "a: &x {b: 1}\nc: *x",
+        "a: &x {b: 1}\nc: {<<: *x}",
+        "a: !!str 5",
+        "!!map {a: 1}",
+        "- 1\n- [a, {b: c}]",
+        "a: |\n  x\n  y\n",
+        "? a\n: b",
+        "a: 1.5e3",
+        "2: x",
+        "<<: {a: 1}",
+        "'<<': {a: 1}",
+    ],
+)
 def test_what_is_not_plain_is_what_pyyaml_reads(text: str) -> None:
     assert read_yaml(text) == yaml.safe_load(text)
 
@@ -58,10 +86,16 @@ def test_the_catalog_is_what_pyyaml_reads(file: Path) -> None:
     assert read_yaml(text) == yaml.safe_load(text)
 
 
-@pytest.mark.parametrize(("text", "what"), [
-    ("source: a\nkind: postgres\nstreams:\n  t: {}\n  t: {}\n", ":5: is not YAML: key 't' is there twice"),
-    ("source: a\nhistory: 2024-13-45\n", ": is not YAML: "),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        (
+            "source: a\nkind: postgres\nstreams:\n  t: {}\n  t: {}\n",
+            ":5: is not YAML: key 't' is there twice",
+        ),
+        ("source: a\nhistory: 2024-13-45\n", ": is not YAML: "),
+    ],
+)
 def test_a_key_that_is_there_twice_and_an_impossible_date_are_named(
     tmp_path: Path, text: str, what: str
 ) -> None:

@@ -48,9 +48,13 @@ class Asking:
     """Makes the URL and the body of each request of one pull."""
 
     def __init__(
-        self, stream: RestStream, where: str, since: str | None, part: Part,
+        self,
+        stream: RestStream,
+        where: str,
+        since: str | None,
+        part: Part,
         token: Mapping[str, str] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Prepare what all requests of a pull share.
 
         Args:
@@ -127,10 +131,11 @@ class Asking:
         text, before = _text(values[match[1]]), match.string[match.start() - 1 : match.start()]
         if before in ("'", '"', "`") and (before in text or "\\" in text):
             raise AnswerUnusable(
-                self._where, f"the value of {match[0]} holds a quote",
+                self._where,
+                f"the value of {match[0]} holds a quote",
                 why="it would end the text that it is written into, and ask for something else",
                 fix="give it a parameter of its own, if the API has one",
-            )  # fmt: skip
+            )
         return text
 
     def _in_query(self, query: str, values: Values) -> str:

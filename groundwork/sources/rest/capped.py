@@ -82,10 +82,11 @@ class CappedWalk:
                 continue
             if self._highest is not None and value < self._highest[0]:
                 raise AnswerUnusable(
-                    where, f"records do not come in the order of '{self._cursor.field}'",
+                    where,
+                    f"records do not come in the order of '{self._cursor.field}'",
                     why=f"of more than {self._most} records those between would be in no query",
                     fix="ask for that order, ascending, in the stream's parameters",
-                )  # fmt: skip
+                )
             self._highest = value, text
 
     def _following(self, since: str | None) -> str | None:
@@ -100,10 +101,11 @@ class CappedWalk:
 
     def _stuck(self) -> AnswerUnusable:
         return AnswerUnusable(
-            self._where, f"more records share one value of '{self._cursor.field}' than the API serves",
+            self._where,
+            f"more records share one value of '{self._cursor.field}' than the API serves",
             why=f"the limit is {self._most} (paging.query_limit), and the next query would give the same",
             fix="choose a cursor.field of finer values, or set 'cursor.exact' if the API includes the value",
-        )  # fmt: skip
+        )
 
 
 def _is_above(text: str, other: str) -> bool:

@@ -19,9 +19,12 @@ from groundwork.catalog.rest import RestRateLimit
 _WAITS = {"Retry-After": 1.0, "Retry-After-Ms": 0.001, "X-Ms-Retry-After-Ms": 0.001}
 """Headers that say how long to wait whatever the status is, and their unit in seconds."""
 _RESETS = {
-    "RateLimit-Reset": 1.0, "X-RateLimit-Reset-After": 1.0, "X-RateLimit-Reset": 1.0,
-    "X-Rate-Limit-Reset": 1.0, "X-RateLimit-Reset-Ms": 0.001,
-}  # fmt: skip
+    "RateLimit-Reset": 1.0,
+    "X-RateLimit-Reset-After": 1.0,
+    "X-RateLimit-Reset": 1.0,
+    "X-Rate-Limit-Reset": 1.0,
+    "X-RateLimit-Reset-Ms": 0.001,
+}
 """Headers that say when the limit is over; they count only in an answer that is a limit."""
 _REMAINING = ("X-RateLimit-Remaining", "X-Rate-Limit-Remaining", "RateLimit-Remaining")
 

@@ -161,10 +161,11 @@ class PageReader:
             return False
         if self._stream.cursor is None:
             raise AnswerUnusable(
-                self._where, f"the query gave {received} records, and the API serves {most} of one",
+                self._where,
+                f"the query gave {received} records, and the API serves {most} of one",
                 why="those after them are in no page (paging.query_limit)",
                 fix="ask for less at once: shorter 'windows', or an 'incremental' stream with a cursor",
-            )  # fmt: skip
+            )
         return True
 
     def _check_end(self, last: Page, request: Request, answer: Answer, records: int) -> None:

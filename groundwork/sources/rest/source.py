@@ -198,10 +198,15 @@ class RestSource:
             return self._whole(name, stream, pager, walk, may_write).read(state)
         if stream.sync:
             return SyncPull(
-                name, stream, lambda token: Pager(stream, self._access, where, token=token), walk, where,
-                self._sizes, may_write,
+                name,
+                stream,
+                lambda token: Pager(stream, self._access, where, token=token),
+                walk,
+                where,
+                self._sizes,
+                may_write,
                 lambda watched, end: self._whole(name, stream, pager, watched, may_write, end),
-            ).read(state)  # fmt: skip
+            ).read(state)
         if stream.windows or stream.parent:
             pull = PartedPull(name, stream, lambda part: pager(None, part), walk, self._sizes, may_write)
             return (

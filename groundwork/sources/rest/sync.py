@@ -34,9 +34,16 @@ class SyncPull:
     """Reads everything once, then what changed since the token of the pull before."""
 
     def __init__(
-        self, name: str, stream: RestStream, pager: Callable[[Position | None], Pager], walk: Walk,
-        where: str, sizes: Sizes, may_write: Callable[[str], bool], whole: Whole,
-    ) -> None:  # fmt: skip
+        self,
+        name: str,
+        stream: RestStream,
+        pager: Callable[[Position | None], Pager],
+        walk: Walk,
+        where: str,
+        sizes: Sizes,
+        may_write: Callable[[str], bool],
+        whole: Whole,
+    ) -> None:
         """Prepare.
 
         Args:
@@ -141,10 +148,11 @@ class SyncPull:
         token = self._token or (None if self._records else before)
         if token is None:
             raise PagesAstray(
-                self._where, f"the pull ended without a token at '{self._sync.next or self._sync.header}'",
+                self._where,
+                f"the pull ended without a token at '{self._sync.next or self._sync.header}'",
                 why="the next pull would not know where to begin",
                 fix="check sync.next against the last page of the API",
-            )  # fmt: skip
+            )
         if not self._may_write(next(iter(token.values()))):
             log.warning("no token is kept stream=%s why='it holds a secret'", self._name)
             return {}

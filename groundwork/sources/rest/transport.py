@@ -295,9 +295,11 @@ def _good(request: Request, status: int) -> bool:
 
 
 async def _failed(
-    request: Request, response: aiohttp.ClientResponse, signature: Mapping[str, str] | None,
+    request: Request,
+    response: aiohttp.ClientResponse,
+    signature: Mapping[str, str] | None,
     declared: RestRateLimit | None,
-) -> Failure:  # fmt: skip
+) -> Failure:
     failure = failure_of(response.status, response.headers, request.where, declared)
     failure.signature = signature
     if request.for_token and failure.refused:

@@ -93,11 +93,13 @@ def spoken(server: Postgres, role: str, options: str) -> tuple[bool, str]:
 
 def test_a_source_is_read_through_a_unix_socket(local: Postgres, sockets: Path, tmp_path: Path) -> None:
     source = Capture(Database(local, "postgres"), tmp_path, items=("public.items", ["id"]))
-    for number, url in enumerate([
-        f"postgresql://{ROLE}:{PASSWORD}@{quote(str(sockets), safe='')}:{local.port}/postgres?sslmode=require",
-        f"postgresql:///postgres?host={sockets}&port={local.port}&user={ROLE}&password={PASSWORD}",
-        f"host={sockets} port={local.port} dbname=postgres user={ROLE} password='{PASSWORD}'",
-    ]):  # fmt: skip
+    for number, url in enumerate(
+        [
+            f"postgresql://{ROLE}:{PASSWORD}@{quote(str(sockets), safe='')}:{local.port}/postgres?sslmode=require",
+            f"postgresql:///postgres?host={sockets}&port={local.port}&user={ROLE}&password={PASSWORD}",
+            f"host={sockets} port={local.port} dbname=postgres user={ROLE} password='{PASSWORD}'",
+        ]
+    ):
         source.url = url
         local.sql(f"insert into items values ({number + 10})")
         source.run().insist()
@@ -174,16 +176,34 @@ def test_a_password_file_is_read_and_must_be_private(local: Postgres, tmp_path: 
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        ("service=x", "option service is not supported"), ("sslmode=verify_full", "sslmode has a value"), ("sslmode=", "sslmode has a value"),
-        ("channel_binding=yes", "channel_binding"), ("gssencmode=require", "gssencmode"), ("sslcertmode=require", "sslcertmode"),
-        ("replication=database", "option replication"), ("sslkeylogfile=/x", "option sslkeylogfile"), ("scram_client_key=x", "scram_client_key"),
-        ("oauth_issuer=x", "oauth_issuer"), ("min_protocol_version=3.2", "min_protocol_version"), ("require_auth=password,!md5", "require_auth"),
-        ("connect_timeout=soon", "connect_timeout"), ("sslnegotiation=direct", "sslnegotiation=direct"), ("sslrootcert=system&sslmode=require", "sslrootcert=system"),
-        ("ssl_min_protocol_version=TLSv1.3&ssl_max_protocol_version=TLSv1.2", "ssl_min_protocol_version is above"), ("schema=public", "There is no option schema"),
-        ("sslsni=0&sslmode=verify-full", "sslsni=0"), ("hostaddr=a", "hostaddr"), ("target_session_attrs=writer", "target_session_attrs"),
-        ("ssl_max_protocol_version=TLSv1", "ssl_max_protocol_version"), ("port=0", "A port"), ("port=1,2", "2 ports and 1 hosts"),
+        ("service=x", "option service is not supported"),
+        ("sslmode=verify_full", "sslmode has a value"),
+        ("sslmode=", "sslmode has a value"),
+        ("channel_binding=yes", "channel_binding"),
+        ("gssencmode=require", "gssencmode"),
+        ("sslcertmode=require", "sslcertmode"),
+        ("replication=database", "option replication"),
+        ("sslkeylogfile=/x", "option sslkeylogfile"),
+        ("scram_client_key=x", "scram_client_key"),
+        ("oauth_issuer=x", "oauth_issuer"),
+        ("min_protocol_version=3.2", "min_protocol_version"),
+        ("require_auth=password,!md5", "require_auth"),
+        ("connect_timeout=soon", "connect_timeout"),
+        ("sslnegotiation=direct", "sslnegotiation=direct"),
+        ("sslrootcert=system&sslmode=require", "sslrootcert=system"),
+        (
+            "ssl_min_protocol_version=TLSv1.3&ssl_max_protocol_version=TLSv1.2",
+            "ssl_min_protocol_version is above",
+        ),
+        ("schema=public", "There is no option schema"),
+        ("sslsni=0&sslmode=verify-full", "sslsni=0"),
+        ("hostaddr=a", "hostaddr"),
+        ("target_session_attrs=writer", "target_session_attrs"),
+        ("ssl_max_protocol_version=TLSv1", "ssl_max_protocol_version"),
+        ("port=0", "A port"),
+        ("port=1,2", "2 ports and 1 hosts"),
     ],
-)  # fmt: skip
+)
 def test_an_option_that_cannot_be_held_is_refused_by_its_name(options: str, named: str) -> None:
     with pytest.raises(SourceRefused, match=named) as refused:
         Address.parse(f"postgresql://u:{PASSWORD}@h/d?{options}", "here")

@@ -29,10 +29,8 @@ PREPARED = (
 CAUSES = {
     "a column is dropped": "alter table items drop column more",
     "a label is renamed": "alter type mood rename value 'ok' to 'fine'",
-    "a label is renamed to and fro":
-        "alter type mood rename value 'ok' to 'fine'; {delete}; alter type mood rename value 'fine' to 'ok'",
-    "a label is added, used and renamed":
-        "alter type mood add value 'glad'; insert into items (a, label) values (10, 'glad'); alter type mood rename value 'glad' to 'merry'; delete from items where a = 10",
+    "a label is renamed to and fro": "alter type mood rename value 'ok' to 'fine'; {delete}; alter type mood rename value 'fine' to 'ok'",
+    "a label is added, used and renamed": "alter type mood add value 'glad'; insert into items (a, label) values (10, 'glad'); alter type mood rename value 'glad' to 'merry'; delete from items where a = 10",
     "a composite type gets an attribute": "alter type pair add attribute z int",
     "a composite type loses an attribute": "alter type pair drop attribute y",
     "a role is renamed": "alter role {role} rename to {role}_2",
@@ -41,12 +39,10 @@ CAUSES = {
     "a schema that a row's table is in is renamed": "create schema s3; alter table target set schema s3; alter schema s3 rename to s4",
     "a table that a row names is dropped": "drop table target",
     "values are rewritten in their type": "alter table items alter column a type int using a + 100",
-    "values are rewritten to and fro":
-        "alter table items alter column a type text; {delete}; alter table items alter column a type int using a::int",
+    "values are rewritten to and fro": "alter table items alter column a type text; {delete}; alter table items alter column a type int using a::int",
     "a column is renamed": "alter table items rename column more to most",
-    "columns swap names":
-        "alter table items add column again text; update items set again = 'x'; alter table items rename column more to m; alter table items rename column again to more",
-}  # fmt: skip
+    "columns swap names": "alter table items add column again text; update items set again = 'x'; alter table items rename column more to m; alter table items rename column again to more",
+}
 
 
 @pytest.fixture

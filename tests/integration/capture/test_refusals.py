@@ -34,19 +34,27 @@ TABLES = {
     "parent": "create table parent (id int primary key, v int); create table child () inherits (parent)",
     "unlogged": "create unlogged table unlogged (id int, v int)",
     '"Odd ""$1 é"': 'create table "Odd ""$1 é" ("Id" int, v int)',
-}  # fmt: skip
+}
 SHOWN = {"t.v": 15, "where": 15, "schema": 15, "(id": 15, "(v": 15, "generated": 18}
 CHANGES = {"UPDATE": "update {} set v = v + 1", "DELETE": "delete from {}"}
 
 # What is published, and how, besides the stream's own table.
 PUBLICATIONS = {
-    "every table": ["table bare, keyed, late, whole, nothing, indexed, lost, covering, made, split, split_key, parent, \"Odd \"\"$1 é\" with (publish_via_partition_root)"],
+    "every table": [
+        'table bare, keyed, late, whole, nothing, indexed, lost, covering, made, split, split_key, parent, "Odd ""$1 é" with (publish_via_partition_root)'
+    ],
     "each partition": ["table split, split_key"],
     "inserts only": ["table bare, late, split with (publish = 'insert')"],
     "updates only": ["table bare, late, split with (publish = 'update')"],
     "deletes only": ["table bare, nothing, lost with (publish = 'delete')"],
-    "inserts by us and deletes by another": ["table bare, keyed with (publish = 'insert, truncate')", "table bare with (publish = 'delete')"],
-    "updates by us and deletes by another": ["table bare with (publish = 'update')", "table bare, nothing with (publish = 'delete')"],
+    "inserts by us and deletes by another": [
+        "table bare, keyed with (publish = 'insert, truncate')",
+        "table bare with (publish = 'delete')",
+    ],
+    "updates by us and deletes by another": [
+        "table bare with (publish = 'update')",
+        "table bare, nothing with (publish = 'delete')",
+    ],
     "all tables": ["all tables"],
     "all tables, through roots": ["all tables with (publish_via_partition_root)"],
     "all tables, inserts only": ["all tables with (publish = 'insert')", "table bare, split"],
@@ -56,22 +64,33 @@ PUBLICATIONS = {
     "columns without it": ["table keyed (v), indexed (v, w), covering (v)"],
     "columns of whole rows": ["table whole (id, v), made (id, v)"],
     "columns by another": ["table keyed, whole", "table keyed (v), whole (id)"],
-    "columns by another, inserts only": ["table keyed, whole", "table keyed (v), whole (id) with (publish = 'insert')"],
-    "filters on the identity": ["table keyed where (id > 5), indexed where (id between 1 and 9), whole where (v > 0)"],
-    "filters on other columns": ["table keyed where (v > 5), indexed where (id > 0 or w is null), covering where (v = 1)"],
+    "columns by another, inserts only": [
+        "table keyed, whole",
+        "table keyed (v), whole (id) with (publish = 'insert')",
+    ],
+    "filters on the identity": [
+        "table keyed where (id > 5), indexed where (id between 1 and 9), whole where (v > 0)"
+    ],
+    "filters on other columns": [
+        "table keyed where (v > 5), indexed where (id > 0 or w is null), covering where (v = 1)"
+    ],
     "filters with columns": ["table keyed (id, v) where (v > 5), indexed (id, w) where (id > 5)"],
     "filters that only name a column": ["table keyed (id, v) where (id > length('v w'))"],
     "filters by another": ["table keyed", "table keyed where (v > 5)"],
-    "a filter of the root": ["table split where (v > 0), split_key where (v > 0) with (publish_via_partition_root)"],
+    "a filter of the root": [
+        "table split where (v > 0), split_key where (v > 0) with (publish_via_partition_root)"
+    ],
     "columns of the root": ["table split (id), split_key (v) with (publish_via_partition_root)"],
-    "columns of the root, and a partition": ["table split_key (v), split_key_0 (id) with (publish_via_partition_root)"],
+    "columns of the root, and a partition": [
+        "table split_key (v), split_key_0 (id) with (publish_via_partition_root)"
+    ],
     "a partition alone": ["table split_0, split_1"],
     "generated columns": ["table made, made_key with (publish_generated_columns = stored)"],
     "generated columns left out": ["table made, made_key with (publish_generated_columns = none)"],
     "generated columns as the version has it": ["table made, made_key"],
     "a generated key in a list": ["table made_key (id, v) with (publish_generated_columns = none)"],
     "nothing of it": ["table covering, whole"],
-}  # fmt: skip
+}
 
 
 def needed(publications: list[str]) -> int:
@@ -163,9 +182,15 @@ def sql_name(name: str) -> str:
 
 
 HARMLESS = {
-    "inserts only", "columns with the identity", "columns by another, inserts only", "filters on the identity",
-    "filters that only name a column", "generated columns", "a generated key in a list", "nothing of it",
-}  # fmt: skip
+    "inserts only",
+    "columns with the identity",
+    "columns by another, inserts only",
+    "filters on the identity",
+    "filters that only name a column",
+    "generated columns",
+    "a generated key in a list",
+    "nothing of it",
+}
 
 SHOWN_PARTS = """
 with recursive parts(oid) as (

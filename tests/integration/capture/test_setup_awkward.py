@@ -20,9 +20,11 @@ INDEXED = "create table t (id int not null, v int); create unique index by_id on
 ROWS = "create table t_0 partition of t for values from (0) to (50)"
 FOREIGN = "create foreign data wrapper none; create server nowhere foreign data wrapper none"
 CHANGES = (
-    "insert into {0} ({1}, v) values (1, 1), (2, 2)", "update {0} set v = v + 1 where {1} < 50",
-    "update {0} set {1} = {1} + 10 where {1} < 50", "delete from {0} where {1} < 50",
-)  # fmt: skip
+    "insert into {0} ({1}, v) values (1, 1), (2, 2)",
+    "update {0} set v = v + 1 where {1} < 50",
+    "update {0} set {1} = {1} + 10 where {1} < 50",
+    "delete from {0} where {1} < 50",
+)
 
 
 @dataclass(frozen=True)
@@ -47,42 +49,162 @@ class Case:
 
 
 CASES = {
-    "a foreign table": Case(f"{FOREIGN}; create table real (id int, v int); create foreign table t (id int, v int) server nowhere", published=False, written="real", reason="is a foreign table"),
-    "a foreign partition": Case(f"create table t (id int not null, v int) partition by range (id); {ROWS}; {FOREIGN}; create foreign table far partition of t for values from (50) to (99) server nowhere", published=False, key=(), reason="is a foreign table"),
-    "an unlogged table": Case("create unlogged table t (id int primary key, v int)", published=False, reason="unlogged"),
-    "quotes in names": Case('create table "say ""t""" (id int, v int)', key=(), table='public.say "t"', written='"say ""t"""'),
-    "an apostrophe and a backslash": Case(r'''create table "it's \ t" (id int, v int)''', key=(), table=r"public.it's \ t", written=r'''"it's \ t"'''),
-    "dollar signs": Case('create table "$$ $_1$" (id int, v int) partition by range (id); create table "p $$" partition of "$$ $_1$" for values from (0) to (50)', key=(), table="public.$$ $_1$", written='"$$ $_1$"'),
-    "upper case and spaces": Case('create schema "My Sales"; create table "My Sales"."Order Lines" ("Line Id" int primary key, v int)', key=("Line Id",), table="My Sales.Order Lines", written='"My Sales"."Order Lines"', column='"Line Id"'),
-    "a dot in the name": Case('create table "a.b" (id int, v int)', key=(), table="public.a.b", written='"a.b"'),
-    "letters of other languages": Case('create schema "日本"; create table "日本"."größe é" ("ключ" int, v int)', key=(), table="日本.größe é", written='"日本"."größe é"', column='"ключ"'),
-    "a line break": Case('create table "a\nb" (id int, v int)', key=(), table="public.a\nb", written='"a\nb"'),
-    "a percent sign": Case('create table "100% %I" (id int, v int) partition by range (id); create table "p %s" partition of "100% %I" for values from (0) to (50)', key=(), table="public.100% %I", written='"100% %I"'),
+    "a foreign table": Case(
+        f"{FOREIGN}; create table real (id int, v int); create foreign table t (id int, v int) server nowhere",
+        published=False,
+        written="real",
+        reason="is a foreign table",
+    ),
+    "a foreign partition": Case(
+        f"create table t (id int not null, v int) partition by range (id); {ROWS}; {FOREIGN}; create foreign table far partition of t for values from (50) to (99) server nowhere",
+        published=False,
+        key=(),
+        reason="is a foreign table",
+    ),
+    "an unlogged table": Case(
+        "create unlogged table t (id int primary key, v int)", published=False, reason="unlogged"
+    ),
+    "quotes in names": Case(
+        'create table "say ""t""" (id int, v int)', key=(), table='public.say "t"', written='"say ""t"""'
+    ),
+    "an apostrophe and a backslash": Case(
+        r"""create table "it's \ t" (id int, v int)""",
+        key=(),
+        table=r"public.it's \ t",
+        written=r'''"it's \ t"''',
+    ),
+    "dollar signs": Case(
+        'create table "$$ $_1$" (id int, v int) partition by range (id); create table "p $$" partition of "$$ $_1$" for values from (0) to (50)',
+        key=(),
+        table="public.$$ $_1$",
+        written='"$$ $_1$"',
+    ),
+    "upper case and spaces": Case(
+        'create schema "My Sales"; create table "My Sales"."Order Lines" ("Line Id" int primary key, v int)',
+        key=("Line Id",),
+        table="My Sales.Order Lines",
+        written='"My Sales"."Order Lines"',
+        column='"Line Id"',
+    ),
+    "a dot in the name": Case(
+        'create table "a.b" (id int, v int)', key=(), table="public.a.b", written='"a.b"'
+    ),
+    "letters of other languages": Case(
+        'create schema "日本"; create table "日本"."größe é" ("ключ" int, v int)',
+        key=(),
+        table="日本.größe é",
+        written='"日本"."größe é"',
+        column='"ключ"',
+    ),
+    "a line break": Case(
+        'create table "a\nb" (id int, v int)', key=(), table="public.a\nb", written='"a\nb"'
+    ),
+    "a percent sign": Case(
+        'create table "100% %I" (id int, v int) partition by range (id); create table "p %s" partition of "100% %I" for values from (0) to (50)',
+        key=(),
+        table="public.100% %I",
+        written='"100% %I"',
+    ),
     "a key word": Case('create table "user" (id int, v int)', key=(), table="public.user", written='"user"'),
-    "a filter on the key": Case(f"{KEYED}; create publication groundwork for table t where (id > 1) with (publish_via_partition_root)", version=15),
-    "a filter on another column": Case(f"{KEYED}; create publication groundwork for table t where (v > 1) with (publish = 'insert, truncate', publish_via_partition_root)", version=15),
-    "a column list with the key": Case("create table t (id int primary key, v int, w int); create publication groundwork for table t (id, v) with (publish_via_partition_root)", version=15),
-    "a column list of an index": Case(f"{INDEXED}; create publication groundwork for table t (id) with (publish_via_partition_root)", version=15, unchanged=True),
-    "a publication of all tables": Case(f"{KEYED}; alter table other replica identity full; create publication groundwork for all tables with (publish_via_partition_root)"),
-    "a publication of a schema": Case(f"{KEYED}; alter table other replica identity full; create publication groundwork for tables in schema public with (publish_via_partition_root)", version=15),
-    "a publication of another schema": Case(f"create schema far; create table far.x (id int primary key, v int); {KEYED}; create publication groundwork for tables in schema far with (publish_via_partition_root)", version=15, further=("far.x",)),
-    "several publications": Case(f"{KEYED}; create publication a for table t; create publication b for table t with (publish = 'insert'); create publication c for all tables with (publish = 'insert, truncate')", unchanged=True),
-    "another publication with a column list": Case("create table t (id int primary key, v int, w int); create publication theirs for table t (id, v)", version=15, unchanged=True),
-    "another publication with a filter": Case(f"{KEYED}; create publication theirs for table t where (id > 5)", version=15, unchanged=True),
-    "another publication of whole rows": Case(f"{BARE}; alter table t replica identity full; create publication theirs for table t", key=(), unchanged=True),
-    "another consumer reads by an index": Case(f"{INDEXED}; create publication theirs for table t", unchanged=True),
-    "another consumer reads by an index, and we by row": Case(f"{INDEXED}; create publication theirs for table t", key=(), published=False, unchanged=True, reason="replica identity"),
-    "another consumer's slot": Case(KEYED, key=(), published=False, unchanged=True, slot=True, reason="slot theirs"),
-    "another consumer's inserts of a bare table": Case(f"{BARE}; create publication theirs for table t with (publish = 'insert')", key=()),
-    "another consumer's root": Case(f"create table t (id int primary key, v int) partition by range (id); {ROWS}; create publication theirs for table t with (publish_via_partition_root)", unchanged=True),
-    "another consumer's partition": Case(f"create table t (id int, v int) partition by range (id); {ROWS}; create table t_1 partition of t for values from (50) to (99); alter table t_0 add primary key (id); create publication theirs for table t_0", key=(), published=False, reason="t_0"),
-    "a stranger's table in our publication": Case(f"{BARE}; create table stranger (id int primary key, v int); create publication groundwork for table stranger with (publish_via_partition_root)", key=(), further=("stranger",)),
-    "inherited tables": Case("create table t (id int primary key, v int); create table child (extra text) inherits (t); create table grandchild () inherits (child)", further=("child", "grandchild")),
-    "a child of a bare table": Case("create table root (id int, v int); create table t (primary key (id)) inherits (root)", further=("root",)),
-    "a detached partition": Case(f"create table t (id int, v int) partition by range (id); {ROWS}; create table old partition of t for values from (50) to (99); alter table t detach partition old", key=(), further=("old",)),
-    "a default partition without a key": Case("create table t (id int, v int) partition by list (id); create table t_d partition of t default", key=()),
-    "an identity index of each partition": Case(f"create table t (id int not null, v int) partition by range (id); {ROWS}; create unique index by_t on t (id); alter table t_0 replica identity using index t_0_id_idx; alter table t replica identity using index by_t", unchanged=True),
-}  # fmt: skip
+    "a filter on the key": Case(
+        f"{KEYED}; create publication groundwork for table t where (id > 1) with (publish_via_partition_root)",
+        version=15,
+    ),
+    "a filter on another column": Case(
+        f"{KEYED}; create publication groundwork for table t where (v > 1) with (publish = 'insert, truncate', publish_via_partition_root)",
+        version=15,
+    ),
+    "a column list with the key": Case(
+        "create table t (id int primary key, v int, w int); create publication groundwork for table t (id, v) with (publish_via_partition_root)",
+        version=15,
+    ),
+    "a column list of an index": Case(
+        f"{INDEXED}; create publication groundwork for table t (id) with (publish_via_partition_root)",
+        version=15,
+        unchanged=True,
+    ),
+    "a publication of all tables": Case(
+        f"{KEYED}; alter table other replica identity full; create publication groundwork for all tables with (publish_via_partition_root)"
+    ),
+    "a publication of a schema": Case(
+        f"{KEYED}; alter table other replica identity full; create publication groundwork for tables in schema public with (publish_via_partition_root)",
+        version=15,
+    ),
+    "a publication of another schema": Case(
+        f"create schema far; create table far.x (id int primary key, v int); {KEYED}; create publication groundwork for tables in schema far with (publish_via_partition_root)",
+        version=15,
+        further=("far.x",),
+    ),
+    "several publications": Case(
+        f"{KEYED}; create publication a for table t; create publication b for table t with (publish = 'insert'); create publication c for all tables with (publish = 'insert, truncate')",
+        unchanged=True,
+    ),
+    "another publication with a column list": Case(
+        "create table t (id int primary key, v int, w int); create publication theirs for table t (id, v)",
+        version=15,
+        unchanged=True,
+    ),
+    "another publication with a filter": Case(
+        f"{KEYED}; create publication theirs for table t where (id > 5)", version=15, unchanged=True
+    ),
+    "another publication of whole rows": Case(
+        f"{BARE}; alter table t replica identity full; create publication theirs for table t",
+        key=(),
+        unchanged=True,
+    ),
+    "another consumer reads by an index": Case(
+        f"{INDEXED}; create publication theirs for table t", unchanged=True
+    ),
+    "another consumer reads by an index, and we by row": Case(
+        f"{INDEXED}; create publication theirs for table t",
+        key=(),
+        published=False,
+        unchanged=True,
+        reason="replica identity",
+    ),
+    "another consumer's slot": Case(
+        KEYED, key=(), published=False, unchanged=True, slot=True, reason="slot theirs"
+    ),
+    "another consumer's inserts of a bare table": Case(
+        f"{BARE}; create publication theirs for table t with (publish = 'insert')", key=()
+    ),
+    "another consumer's root": Case(
+        f"create table t (id int primary key, v int) partition by range (id); {ROWS}; create publication theirs for table t with (publish_via_partition_root)",
+        unchanged=True,
+    ),
+    "another consumer's partition": Case(
+        f"create table t (id int, v int) partition by range (id); {ROWS}; create table t_1 partition of t for values from (50) to (99); alter table t_0 add primary key (id); create publication theirs for table t_0",
+        key=(),
+        published=False,
+        reason="t_0",
+    ),
+    "a stranger's table in our publication": Case(
+        f"{BARE}; create table stranger (id int primary key, v int); create publication groundwork for table stranger with (publish_via_partition_root)",
+        key=(),
+        further=("stranger",),
+    ),
+    "inherited tables": Case(
+        "create table t (id int primary key, v int); create table child (extra text) inherits (t); create table grandchild () inherits (child)",
+        further=("child", "grandchild"),
+    ),
+    "a child of a bare table": Case(
+        "create table root (id int, v int); create table t (primary key (id)) inherits (root)",
+        further=("root",),
+    ),
+    "a detached partition": Case(
+        f"create table t (id int, v int) partition by range (id); {ROWS}; create table old partition of t for values from (50) to (99); alter table t detach partition old",
+        key=(),
+        further=("old",),
+    ),
+    "a default partition without a key": Case(
+        "create table t (id int, v int) partition by list (id); create table t_d partition of t default",
+        key=(),
+    ),
+    "an identity index of each partition": Case(
+        f"create table t (id int not null, v int) partition by range (id); {ROWS}; create unique index by_t on t (id); alter table t_0 replica identity using index t_0_id_idx; alter table t replica identity using index by_t",
+        unchanged=True,
+    ),
+}
 
 _STATE = """
 select 'publication ' || p.pubname, p.pubowner::text || p.puballtables || p.pubinsert || p.pubupdate || p.pubdelete || p.pubtruncate || p.pubviaroot

@@ -30,7 +30,7 @@ STATE = {
     "database": "select datname, datacl::text from pg_database where datname = current_database()",
     "roles": "select rolname, rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolcanlogin, rolreplication, rolbypassrls from pg_roles where rolname ~ '^odd '",
     "settings": "select name, setting from pg_file_settings where sourcefile ~ 'postgresql.auto.conf'",
-}  # fmt: skip
+}
 
 
 class World:
@@ -169,9 +169,12 @@ def test_a_role_gets_each_right_and_no_other(world: World) -> None:
 
 
 SETTINGS = {
-    "wal_level": ("'logical'", "replica", True), "max_replication_slots": ("9", "3", True), "max_wal_senders": ("9", "3", True),
-    "max_slot_wal_keep_size": ("'20GB'", "-1", False), "hot_standby_feedback": ("on", "off", False),
-}  # fmt: skip
+    "wal_level": ("'logical'", "replica", True),
+    "max_replication_slots": ("9", "3", True),
+    "max_wal_senders": ("9", "3", True),
+    "max_slot_wal_keep_size": ("'20GB'", "-1", False),
+    "hot_standby_feedback": ("on", "off", False),
+}
 
 
 def test_settings_of_a_server_count_after_what_the_message_says(tmp_path: Path) -> None:
